@@ -1,0 +1,49 @@
+# Everything a person does with this tree. Each target is one command; what needs more stands in testdata/.
+# make deps  installs what the tests and the demo need (Debian, as root); the other targets never install anything but demo.
+PREFIX ?= /usr/local
+GO     ?= go
+TOOL    = $(GO) tool -modfile=tools.mod
+
+export CGO_ENABLED = 0
+
+build:
+	$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid=' -o runh .
+
+deps:
+	@sh testdata/deps.sh
+
+demo: deps build
+	@sh testdata/demo.sh
+
+# go test without a package name shows its summary also when all is well: how many were skipped, and why.
+test: deps
+	$(GO) test -count=1 -timeout 20m $(TESTFLAGS)
+
+# The part of it that runs in virtual machines: cgroup v2, v1, both, and systemd.
+test-vm:
+	RUNH_TEST_ALL=1 $(GO) test -count=1 -timeout 20m -run TestVM -v
+
+lint:
+	@sh testdata/lint.sh $(TOOL)
+
+fuzz:
+	@sh testdata/fuzz.sh $(GO)
+
+# The table of BENCHMARKS.md, anew; QUICK=1 only prints one, of few rounds.
+bench: build
+	$(GO) run ./testdata/bench -runh ./runh $(if $(QUICK),-quick,-write BENCHMARKS.md)
+
+# The table of CONFORMANCE.md, anew: opencontainers/runtime-tools against runh, runc and crun. As root; some minutes; needs the Go proxy.
+conformance: build
+	$(GO) run ./testdata/conformance -runh ./runh $(if $(ONLY),-only '$(ONLY)',-write CONFORMANCE.md)
+
+size: build
+	@sh testdata/size.sh runh
+
+install: build
+	install -D -m 0755 runh $(DESTDIR)$(PREFIX)/sbin/runh
+
+clean:
+	rm -rf runh build
+
+.PHONY: build deps demo test test-vm lint fuzz bench conformance size install clean

@@ -1,0 +1,31 @@
+#!/bin/sh
+# make deps: install what the demo and the tests use. Debian, as root; quick and silent when all is there.
+set -eu
+
+packages="gcc libc6-dev make ca-certificates curl jq iproute2 iptables procps util-linux strace
+	busybox-static qemu-system-x86 docker.io containerd runc crun podman conmon uidmap"
+missing=
+for p in $packages; do
+	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"
+done
+
+if [ -n "$missing" ]; then
+	[ "$(id -u)" = 0 ] || { echo "make deps: needs root to install:$missing" >&2; exit 1; }
+	export DEBIAN_FRONTEND=noninteractive
+	# A policy that starts no service: the tests start daemons of their own and nobody else's.
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+		trap 'rm -f $policy' EXIT
+	fi
+	apt-get update -qq
+	# shellcheck disable=SC2086 # a list of words
+	apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	echo "make deps: installed$missing"
+fi
+
+sh testdata/vm/kernel.sh
+
+# Any Go since 1.21 fetches the toolchain that go.mod names by itself.
+go version >/dev/null 2>&1 && go env GOVERSION | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])' ||
+	{ echo "make deps: needs Go 1.21 or later in \$PATH (https://go.dev/dl), have $(go version 2>/dev/null || echo none)" >&2; exit 1; }
