@@ -1,0 +1,313 @@
+/*
+ * app.c: the application half: it does what its arguments say. Commands follow
+ * each other, separated by ";" as an argument of its own. README.md lists them.
+ */
+#include "kernel.h"
+#include "variant.h"
+
+/* The arguments of one command: from argv[next] up to the next ";". */
+static int next, end;
+
+static int final_status;
+
+static const char *argument(void)
+{
+	return next < end ? argv[next++] : NULL;
+}
+
+static _Noreturn void usage(const char *problem, const char *what)
+{
+	print("%s: %s\n", problem, what);
+	shut_down(2, STATUS_LINE);
+}
+
+static long number(long otherwise)
+{
+	const char *s = argument();
+	long v = otherwise;
+
+	if (s && !parse_int(s, &v))
+		usage("not a number", s);
+	return v;
+}
+
+/* Go's strconv.Unquote undoes this. */
+static void print_quoted(const char *s)
+{
+	print("\"");
+	for (; *s; s++) {
+		unsigned char c = *s;
+
+		if (c == '"' || c == '\\')
+			print("\\%c", c);
+		else if (c == '\n')
+			print("\\n");
+		else if (c < ' ' || c == 0x7f)
+			print("\\x%02x", c);
+		else
+			print("%c", c);
+	}
+	print("\"");
+}
+
+static void hello(void)
+{
+	print("Hello from Hermit's stand-in!\n");
+}
+
+/* All arguments, so nothing can follow it. */
+static void args(void)
+{
+	for (int i = 0; i < argc; i++) {
+		print("arg[%d]=", i);
+		print_quoted(argv[i]);
+		print("\n");
+	}
+	next = end = argc;
+}
+
+static void env(void)
+{
+	for (int i = 0; i < envc; i++) {
+		print("env[%d]=", i);
+		print_quoted(envp[i]);
+		print("\n");
+	}
+}
+
+static void print_words(void)
+{
+	const char *s;
+
+	for (bool first = true; (s = argument()); first = false)
+		print(first ? "%s" : " %s", s);
+}
+
+static void mem(void)
+{
+	uint64_t total = 0;
+
+	for (int i = 0; i < boot.memory_count; i++) {
+		struct range r = boot.memory[i];
+
+		print("memory[%d]=0x%lx-0x%lx\n", i, r.start, r.end);
+		total += r.end - r.start;
+	}
+	print("memory=%lu\n", total);
+}
+
+/* Writes to one byte in every page of that many MiB, or of all memory. */
+static void touch(void)
+{
+	uint64_t at = heap, stop;
+	long mib = number(-1);
+
+	for (int i = 0; i < boot.memory_count; i++) {
+		if (at < boot.memory[i].start)
+			at = boot.memory[i].start;
+		stop = boot.memory[i].end;
+		for (; at < stop && mib; at += 4096) {
+			*(volatile char *)at = 1;
+			if (at % (1 << 20) == 0)
+				mib--;
+		}
+	}
+	print("touched\n");
+}
+
+static void cpu(void)
+{
+	print("cpus=%u mhz=%u fsgsbase=%d rdseed=%d\n", cpu_count(), cpu_mhz(), cpu_has_fsgsbase(), cpu_has_rdseed());
+}
+
+static void freq(void)
+{
+	print("mhz=%u measured=%u\n", cpu_mhz(), measure_mhz());
+}
+
+/* As Hermit's read(2) on the console: waits, and echoes what it got. */
+static int read_byte(void)
+{
+	int c;
+	char b;
+
+	/* QEMU needs time without port accesses to bring the next byte. */
+	for (int tries = 0; (c = serial_read()) < 0; tries++)
+		nap(tries < 20 ? 20 : 5000);
+	b = (char)c;
+	console_write(&b, 1);
+	console_flush();
+	return c;
+}
+
+/*
+ * Reads N bytes, or up to ^D or a line that is "quit". They come back once by
+ * the kernel's echo; cat writes them a second time.
+ */
+static void read_input(bool write)
+{
+	long limit = number(-1), n = 0;
+	char line[6];
+	unsigned len = 0;
+
+	while (n != limit) {
+		char c = (char)read_byte();
+
+		n++;
+		if (write) {
+			console_write(&c, 1);
+			console_flush();
+		}
+		if (limit >= 0)
+			continue;
+		if (c == 4)
+			return;
+		if (c != '\n' && c != '\r') {
+			if (len < sizeof line)
+				line[len++] = c;
+			continue;
+		}
+		if (len == 4 && !memcmp(line, "quit", 4))
+			return;
+		len = 0;
+	}
+}
+
+static void count(void)
+{
+	long limit = number(0);
+
+	for (long i = 1;; i++) {
+		print("count %ld\n", i);
+		if (i == limit)
+			return;
+		sleep_us(100000);
+	}
+}
+
+/* Byte i is '\n' where i % 64 == 63, else 'a' + (i / 64 + i % 64) % 26. */
+static void burst(void)
+{
+	char line[64];
+	long n = number(1 << 20);
+
+	for (long i = 0; i < n; i++) {
+		line[i % 64] = i % 64 == 63 ? '\n' : 'a' + (i / 64 + i % 64) % 26;
+		if (i % 64 == 63 || i == n - 1)
+			console_write(line, i % 64 + 1);
+	}
+}
+
+static void fake(void)
+{
+	long shown = number(0), real = number(3);
+
+#ifndef OLD /* whose image must not hold the words that newer kernels end with */
+	print("exit status %ld\n", shown);
+#endif
+	(void)shown;
+	shut_down((int)real, STATUS_LINE);
+}
+
+static void rust_panic(void)
+{
+	print("\nthread 'main' panicked at src/main.rs:2:5:\nexplicit panic\n"
+	      "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
+	shut_down(-1, STATUS_LINE);
+}
+
+static void acpi_exit(void)
+{
+	acpi_power_off();
+	triple_fault();
+}
+
+static void hang(void)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
+static void spin(void)
+{
+	for (;;)
+		__asm__ volatile("pause");
+}
+
+static void run(const char *command)
+{
+	if (!strcmp(command, "hello"))
+		hello();
+	else if (!strcmp(command, "args"))
+		args();
+	else if (!strcmp(command, "env"))
+		env();
+	else if (!strcmp(command, "print"))
+		print_words(), print("\n");
+	else if (!strcmp(command, "nonl"))
+		print_words();
+	else if (!strcmp(command, "flush"))
+		console_flush();
+	else if (!strcmp(command, "mem"))
+		mem();
+	else if (!strcmp(command, "touch"))
+		touch();
+	else if (!strcmp(command, "cpu"))
+		cpu();
+	else if (!strcmp(command, "freq"))
+		freq();
+	else if (!strcmp(command, "devices"))
+		devices_print();
+	else if (!strcmp(command, "echo"))
+		read_input(false);
+	else if (!strcmp(command, "cat"))
+		read_input(true);
+	else if (!strcmp(command, "count"))
+		count();
+	else if (!strcmp(command, "sleep"))
+		sleep_us(number(1000) * 1000);
+	else if (!strcmp(command, "burst"))
+		burst();
+	else if (!strcmp(command, "status"))
+		final_status = (int)number(0);
+	else if (!strcmp(command, "exit"))
+		shut_down((int)number(0), STATUS_LINE);
+	else if (!strcmp(command, "noline"))
+		shut_down((int)number(0), NO_STATUS_LINE);
+	else if (!strcmp(command, "silent"))
+		debug_exit((int)number(0));
+	else if (!strcmp(command, "acpi-exit"))
+		acpi_exit();
+	else if (!strcmp(command, "fake"))
+		fake();
+	else if (!strcmp(command, "panic"))
+		panic("explicit panic");
+	else if (!strcmp(command, "rustpanic"))
+		rust_panic();
+	else if (!strcmp(command, "fault"))
+		__asm__ volatile("ud2");
+	else if (!strcmp(command, "triple"))
+		triple_fault();
+	else if (!strcmp(command, "hang"))
+		hang();
+	else if (!strcmp(command, "spin"))
+		spin();
+	else
+		usage("unknown command", command);
+}
+
+int app_main(void)
+{
+	if (argc == 1)
+		hello();
+	for (next = 1; next < argc; next = end + 1) {
+		for (end = next; end < argc && strcmp(argv[end], ";"); end++)
+			;
+		if (next == end)
+			continue;
+		run(argv[next++]);
+		if (next < end)
+			usage("too many arguments, at", argv[next]);
+	}
+	return final_status;
+}
