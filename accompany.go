@@ -1,0 +1,183 @@
+// create, once the init runs: the parent meets it at the places of init.go, does
+// what is the parent's to do there, and in the end lets it live alone.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// runSetup accompanies the init to the point where the file system stands.
+func (c *creation) runSetup() error {
+	p := c.init
+	copies := 0
+	for {
+		place, err := p.wait()
+		if err != nil {
+			return c.explain(err)
+		}
+		if p.namespaces.fork && c.child == p.pid && p.namespaces.forked.value() != 0 {
+			reapChild(p.pid) // the half that only forked
+			c.child = int(p.namespaces.forked.value())
+		}
+		switch place {
+		case placeUser:
+			err = writeIDMaps(c.child, c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings)
+			if err == nil {
+				err = p.proceed()
+			}
+		case placeTime:
+			err = writeTimeOffsets(c.child, c.spec.Linux.TimeOffsets)
+			if err == nil {
+				err = p.proceed()
+			}
+		case placeNetwork:
+			err = c.moveDevices()
+			if err == nil {
+				err = p.proceed()
+			}
+		case placeCopyUp:
+			err = copyUp(p.rootfs, p.copyUps[copies], fmt.Sprintf("/proc/%d/cwd", c.child))
+			copies++
+			if err == nil {
+				err = p.proceed()
+			}
+		case placeConsole:
+			c.master, p.received = p.received, -1
+		case placeMounted:
+			return c.atMounted()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// atMounted: the namespaces and the file system are there, the host's files
+// are still visible to the init, and nothing of the container runs.
+func (c *creation) atMounted() error {
+	p := c.init
+	start, err := processStart(c.child)
+	if err != nil {
+		return c.explain(errStubDied)
+	}
+	c.Pid, c.StartTime = c.child, start
+	if c.spec.Hooks != nil {
+		c.hooked = true
+		if err := c.runCreateHooks(); err != nil {
+			return err
+		}
+	}
+	root, err := c.openRoot()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(root)
+	if g, err := c.findGuest(root); err != nil {
+		return err
+	} else if g != nil {
+		return c.startGuest(g)
+	}
+	exe, err := lookExecutable(root, c.spec.Process.Args[0], c.spec.Process.Cwd, c.spec.Process.Env)
+	if err != nil {
+		return err
+	}
+	unix.Close(exe.file)
+	env := withHome(root, c.spec.Process.Env, c.spec.Process.User.UID)
+	if n := listenFDs(); n > 0 {
+		env = append(env, "LISTEN_FDS="+strconv.Itoa(n), "LISTEN_PID=1")
+	}
+	p.writeFinish(exe.path, append(env, c.notifyEnv()...))
+	return p.proceed()
+}
+
+// openRoot opens the container's root as the init sees it, mounts included.
+func (c *creation) openRoot() (int, error) {
+	name := fmt.Sprintf("/proc/%d/fd/%d", c.child, c.init.root.fd)
+	if c.init.namespaces.joins(unix.CLONE_NEWNS) {
+		name = fmt.Sprintf("/proc/%d/root", c.child)
+	}
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		return fd, nil
+	}
+	if _, gone := processStart(c.child); gone != nil {
+		return -1, c.explain(errStubDied)
+	}
+	return -1, fmt.Errorf("look into the container's root: %w", err)
+}
+
+// runFinish waits until the init has done everything but what start is for.
+func (c *creation) runFinish() error {
+	p := c.init
+	if err := p.expect(placeReady); err != nil {
+		return c.explain(err)
+	}
+	return p.checkCwd()
+}
+
+// record makes the container known: terminal, state and pid file are there
+// before the init may outlive us.
+func (c *creation) record() error {
+	if c.opts.consoleSocket != "" {
+		if err := sendMaster(c.opts.consoleSocket, c.master); err != nil {
+			return err
+		}
+	}
+	if c.opts.pidfdSocket != "" {
+		if err := sendPidfd(c.opts.pidfdSocket, c.child); err != nil {
+			return err
+		}
+	}
+	c.Phase = phaseCreated
+	if err := c.save(); err != nil {
+		return err
+	}
+	if c.opts.pidFile != "" {
+		if err := writePidFile(c.opts.pidFile, c.child); err != nil {
+			return err
+		}
+		c.onFailure(func() { os.Remove(c.opts.pidFile) })
+	}
+	return nil
+}
+
+// arm lets the init live without us.
+func (c *creation) arm() error {
+	if c.Kind == "hermit" {
+		return nil // wakeKeeper has done it
+	}
+	if err := c.init.proceed(); err != nil {
+		return c.explain(err)
+	}
+	return c.explain(c.init.expect(placeArmed))
+}
+
+// explain adds to a silent death how it came.
+func (c *creation) explain(err error) error {
+	if !errors.Is(err, errStubDied) {
+		return err
+	}
+	var status unix.WaitStatus
+	for {
+		pid, werr := unix.Wait4(c.child, &status, 0, nil)
+		if werr == unix.EINTR {
+			continue
+		}
+		if werr != nil || pid != c.child {
+			return err
+		}
+		break
+	}
+	switch oom, _ := c.init.cgroup.oomKilled(); { // not known is no
+	case oom:
+		return fmt.Errorf("%w: the memory limit is too small for it", err)
+	case status.Signaled():
+		return fmt.Errorf("%w of signal %d (%v)", err, status.Signal(), status.Signal())
+	}
+	return fmt.Errorf("%w with exit code %d", err, status.ExitStatus())
+}

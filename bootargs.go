@@ -1,0 +1,142 @@
+// bootargs.go writes the command line of a Hermit kernel. Contract: pure but for the clock's
+// frequency. The kernel takes the line apart like a POSIX shell (the Rust crate shlex); what comes
+// out there is exactly what went in here, or this is an error:
+//
+//	-freq MHZ  env=NAME=VALUE ...  kernel_args ...  -ip A -gateway A -mask M  --  args[1:] ...
+//
+// QEMU puts the loader's name before it, which the kernel skips. Later words win, so what the
+// network needs stands behind the image's variables. The guest's argv[0] is always "bin".
+//
+// Of process.env everything is passed on but: PATH and HOME, which speak of the image's Linux files;
+// HOSTNAME and TERM, which engines set by themselves for a host and a terminal that the guest does
+// not have; and upstream's switches for the runtime, RUNH_*. Kernels before 0.10 know no env= (the
+// older of them panic): these get no variables.
+
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// maxBootArgs is what one argument of a program can have: execve(2), MAX_ARG_STRLEN, less the NUL.
+const maxBootArgs = 128<<10 - 1
+
+// maxLoaderLine is what Hermit's own loaders can take, the kernel's name before it included. They copy
+// the line into a heap of 4 KiB that gives nothing back; over a longer one they panic and then spin
+// for ever (measured with 0.5.6 and 0.5.7, to the byte).
+const maxLoaderLine = 388
+
+// The user network, with upstream's addresses.
+const (
+	userNet     = "192.168.76.0/24"
+	userGateway = "192.168.76.2"
+	userGuest   = "192.168.76.9"
+	userMask    = "255.255.255.0"
+)
+
+// bootArgs is the kernel's command line for the container's arguments and variables. mhz is the
+// frequency of the time stamp counter, which a kernel on a microvm cannot find out; 0 leaves it out.
+// At most room bytes are used: variables that do not fit are left out and returned by name.
+func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string, mhz, room int) (line string, dropped []string, err error) {
+	var front, back strings.Builder
+	if mhz > 0 && mhz < 1<<16 { // the kernel's type is u16, and it panics over anything else
+		addShellWords(&front, "-freq", strconv.Itoa(mhz))
+	}
+	for _, w := range strings.Fields(kernelArgs) {
+		if err := checkBootText("annotation "+annotationPrefix+"kernel_args", w); err != nil {
+			return "", nil, err
+		}
+		if w == "--" {
+			return "", nil, fmt.Errorf("annotation %skernel_args has a word %q, which would end the kernel's arguments", annotationPrefix, w)
+		}
+		addShellWords(&back, w)
+	}
+	if vm.Network == "user" {
+		addShellWords(&back, "-ip", userGuest, "-gateway", userGateway, "-mask", userMask)
+	}
+	if args := spec.Process.Args; len(args) > 1 {
+		addShellWords(&back, "--")
+		for i, a := range args[1:] {
+			if err := checkBootText("process.args["+strconv.Itoa(i+1)+"]", a); err != nil {
+				return "", nil, err
+			}
+			addShellWords(&back, a)
+		}
+	}
+	if n := front.Len() + 1 + back.Len(); n > room {
+		return "", nil, fmt.Errorf("process.args and kernel_args take %d bytes on the kernel's command line, where this loader has room for %d", n, room)
+	}
+	if app.atLeast(0, 10) {
+		for _, kv := range spec.Process.Env {
+			name, _, ok := strings.Cut(kv, "=")
+			if !ok || name == "" || !forwardedVariable(name) {
+				continue
+			}
+			if err := checkBootText("process.env "+strconv.Quote(name), kv); err != nil {
+				return "", nil, err
+			}
+			var word strings.Builder
+			addShellWords(&word, "env="+kv)
+			if front.Len()+1+word.Len()+1+back.Len() > room {
+				dropped = append(dropped, name)
+				continue
+			}
+			addShellWords(&front, "env="+kv)
+		}
+	}
+	if front.Len() > 0 && back.Len() > 0 {
+		front.WriteByte(' ')
+	}
+	return front.String() + back.String(), dropped, nil
+}
+
+func addShellWords(b *strings.Builder, words ...string) {
+	for _, w := range words {
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+		}
+		writeShellWord(b, w)
+	}
+}
+
+func forwardedVariable(name string) bool {
+	switch name {
+	case "PATH", "HOME", "HOSTNAME", "TERM", "RUNH_MICRO_VM", "RUNH_USER_PORT", "RUNH_KVM":
+		return false
+	}
+	return true
+}
+
+// checkBootText refuses what would not arrive: the line ends at a NUL, and a single byte that is not
+// UTF-8 makes the loader drop the whole line.
+func checkBootText(what, s string) error {
+	if strings.IndexByte(s, 0) >= 0 {
+		return fmt.Errorf("%s has a NUL byte, which a kernel's command line cannot carry", what)
+	}
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%s is not UTF-8: a Hermit kernel takes nothing else", what)
+	}
+	return nil
+}
+
+// writeShellWord writes w so that a POSIX shell reads it back. The single quote is the only character
+// that single quotes do not hold.
+func writeShellWord(b *strings.Builder, w string) {
+	plain := w != ""
+	for i := 0; plain && i < len(w); i++ {
+		c := w[i]
+		plain = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_=./:,+@%", c) >= 0
+	}
+	if plain {
+		b.WriteString(w)
+		return
+	}
+	b.WriteByte('\'')
+	b.WriteString(strings.ReplaceAll(w, "'", `'\''`))
+	b.WriteByte('\'')
+}

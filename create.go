@@ -1,0 +1,376 @@
+// create, from the parent's side: everything between the command line and a
+// container that waits for start, in order, and the way back from each step.
+// run.go continues from here.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// creation is a create under way. undo lists what has been made so far.
+type creation struct {
+	g    *globals
+	opts createOptions
+	*container
+	spec *specs.Spec
+	raw  []byte // config.json
+
+	init   *initPlan
+	child  int // the pid to wait for, once there is one
+	master int // the terminal's master, or -1
+	hermit *hermitOptions
+	hooked bool // hooks have begun to run: a failure ends with the poststop ones
+	undo   []func()
+
+	closers []int // descriptors to close in the end
+}
+
+func cmdCreate(g *globals, args []string) error {
+	opts, err := parseCreate(args)
+	if err != nil {
+		return err
+	}
+	c, err := create(g, opts, true)
+	if err != nil {
+		return err
+	}
+	c.release()
+	return nil
+}
+
+// create makes the container. detached says that nobody of ours will be there
+// to serve a terminal.
+func create(g *globals, opts createOptions, detached bool) (*creation, error) {
+	// The init dies with this thread until it is armed.
+	runtime.LockOSThread()
+	c := &creation{g: g, opts: opts, master: -1}
+	for _, step := range []func() error{
+		c.readBundle,
+		func() error { return c.checkTerminal(detached) },
+		c.claim,
+		c.makeBirthplace,
+		c.startInit,
+		c.makeCgroup,
+		c.runSetup,
+		c.runFinish,
+		c.wakeKeeper,
+		c.record,
+		c.arm,
+	} {
+		if err := step(); err != nil {
+			c.rollback()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// rollback undoes what has been done, last first.
+func (c *creation) rollback() {
+	for len(c.undo) > 0 {
+		last := len(c.undo) - 1
+		c.undo[last]()
+		c.undo = c.undo[:last]
+	}
+	if c.hooked {
+		c.runPoststop(c.g, c.spec)
+	}
+}
+
+func (c *creation) onFailure(f func()) { c.undo = append(c.undo, f) }
+
+// release gives back what only the parent held; the container stays.
+func (c *creation) release() {
+	if c.master >= 0 {
+		unix.Close(c.master)
+		c.master = -1
+	}
+	for _, fd := range c.closers {
+		unix.Close(fd)
+	}
+	c.closers = nil
+	c.init.close()
+	c.container.close()
+}
+
+// readBundle reads and checks everything that can be wrong before anything is
+// made.
+func (c *creation) readBundle() error {
+	if c.opts.bundle == "" {
+		c.opts.bundle = "."
+	}
+	bundle, err := filepath.Abs(c.opts.bundle)
+	if err != nil {
+		return err
+	}
+	c.opts.bundle = bundle
+	spec, raw, err := loadSpec(bundle)
+	if err != nil {
+		return err
+	}
+	if err := checkSpec(spec); err != nil {
+		return err
+	}
+	for _, name := range withoutEffect(spec) {
+		c.g.warnf("config.json: %s has no effect in this build", name)
+	}
+	if spec.Linux == nil {
+		spec.Linux = &specs.Linux{}
+	}
+	rootfs, err := rootfsPath(bundle, spec)
+	if err != nil {
+		return err
+	}
+	c.spec = spec
+	p := &initPlan{spec: spec, rootfs: rootfs, noPivot: c.opts.noPivot}
+	p.id, p.process, p.linux, p.newKeyring = c.opts.id, spec.Process, spec.Linux, !c.opts.noNewKeyring
+	c.init = p
+	if err := c.checkHostMounts(); err != nil {
+		return err
+	}
+	for _, m := range spec.Mounts {
+		r, err := readMount(m, bundle)
+		if err != nil {
+			return err
+		}
+		p.mounts = append(p.mounts, r)
+	}
+	if hasSELinux() && spec.Linux.MountLabel != "" {
+		labelMounts(p.mounts, spec.Linux.MountLabel)
+	}
+	if err := checkLabels(spec.Process); err != nil {
+		return err
+	}
+	if p.devices, err = specDevices(spec.Linux.Devices); err != nil {
+		return err
+	}
+	held := heldCapabilities()
+	if hasNamespace(spec, specs.UserNamespace) {
+		held = ^uint64(0) // root of a user namespace has them all, in it
+	}
+	if p.caps, err = readCapabilities(spec.Process.Capabilities, held, c.g.warnf); err != nil {
+		return err
+	}
+	if p.seccomp, err = readSeccomp(spec); err != nil {
+		return err
+	}
+	c.raw = raw
+	c.g.keepConfig(c.opts.id, raw)
+	return nil
+}
+
+// checkTerminal: a terminal needs somebody who has its other end.
+func (c *creation) checkTerminal(detached bool) error {
+	terminal := c.spec.Process.Terminal
+	switch {
+	case terminal && detached && c.opts.consoleSocket == "":
+		return errors.New("cannot allocate tty if runh will detach without setting console socket")
+	case c.opts.consoleSocket != "" && !(terminal && detached):
+		return errors.New("cannot use console socket if runh will not detach or allocate tty")
+	}
+	return nil
+}
+
+// claim takes the ID, and leaves enough on disk for `delete --force` to undo
+// whatever follows, should this process be killed.
+func (c *creation) claim() error {
+	made, err := claimContainer(c.g, c.opts.id)
+	if err != nil {
+		return err
+	}
+	c.container = made
+	c.onFailure(func() {
+		c.uncover()
+		c.container.remove()
+		c.container.close()
+	})
+	made.OCIVersion = specs.Version
+	made.Bundle, made.Rootfs = c.opts.bundle, c.init.rootfs
+	made.Kind = "linux"
+	made.Owner = ownerName(os.Geteuid())
+	made.Annotations = c.spec.Annotations
+	c.expectHostMounts()
+	if err := writeFile(filepath.Join(made.dir, "config.json"), c.raw, 0o600); err != nil {
+		return err
+	}
+	if err := c.shareNotify(); err != nil {
+		return err
+	}
+	devices, err := c.expectGuest()
+	if err != nil {
+		return err
+	}
+	c.init.cgroup, err = newCgroup(c.opts.id, c.spec, c.g.systemdCgroup, c.g.withoutCgroups(), devices)
+	if err != nil {
+		return err
+	}
+	made.Cgroup = c.init.cgroup.state()
+	return made.save()
+}
+
+// makeBirthplace makes the cgroup as far as the init must be born in it.
+func (c *creation) makeBirthplace() error {
+	if err := c.init.cgroup.createBirthplace(); err != nil {
+		return fmt.Errorf("cgroup: %w", err)
+	}
+	c.onFailure(func() { c.init.cgroup.destroy() })
+	c.Cgroup = c.init.cgroup.state() // what could be had, which record saves
+	return nil
+}
+
+// makeCgroup makes the v1 hierarchies, while the init builds its file system,
+// and lets it in.
+func (c *creation) makeCgroup() error {
+	p := c.init
+	if p.cgroup.v1Places() == 0 {
+		return nil
+	}
+	if err := p.cgroup.createRest(); err != nil {
+		return fmt.Errorf("cgroup: %w", err)
+	}
+	tasks, err := p.cgroup.joinFDs()
+	if err != nil {
+		return err
+	}
+	var fds []int
+	for _, t := range tasks {
+		defer t.Close()
+		fds = append(fds, int(t.Fd()))
+	}
+	// An init that is dead by now has left its reason, which runSetup reads.
+	_ = p.sendFiles(fds)
+	return nil
+}
+
+// startInit writes the program up to the mounts and starts it.
+func (c *creation) startInit() error {
+	p := c.init
+	var err error
+	if p.stub, err = newStub(0, 1, 2); err != nil {
+		return err
+	}
+	c.onFailure(p.stub.close)
+	if err := p.inheritPreserved(c.opts.preserveFds); err != nil {
+		return err
+	}
+	if p.namespaces, err = readNamespaces(c.spec.Linux.Namespaces); err != nil {
+		return err
+	}
+	defer p.namespaces.close()
+	for i := range p.namespaces.join {
+		j := &p.namespaces.join[i]
+		j.stubFD = p.inherit(j.fd)
+	}
+	if err := c.openTrees(); err != nil {
+		return err
+	}
+	listener, err := c.listen()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(listener)
+	p.listener = p.inherit(listener)
+	closeProc, err := p.inheritProc()
+	if err != nil {
+		return err
+	}
+	defer closeProc()
+	host, err := unix.Open(p.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("rootfs %s: %w", p.rootfs, err)
+	}
+	c.closers = append(c.closers, host)
+	// Numbers for descriptors that the init will open itself.
+	p.root = rootfs{stub: p.stub, host: host, fd: p.inherit(host), null: p.inherit(host), tty: p.inherit(host), above: len(p.files)}
+	if err := p.writeSetup(); err != nil {
+		return err
+	}
+	sys := &syscall.SysProcAttr{}
+	if !p.namespaces.fork {
+		sys.Cloneflags = uintptr(p.namespaces.create & unix.CLONE_NEWPID)
+	}
+	if score := c.spec.Process.OOMScoreAdj; score != nil {
+		setOOMScore(c.g, *score)
+	}
+	err = p.startIn(p.cgroup, sys)
+	if c.child = p.pid; c.child != 0 {
+		c.onFailure(func() {
+			unix.Kill(c.child, unix.SIGKILL)
+			reapChild(c.child)
+			p.cgroup.killAll(unix.SIGKILL)
+		})
+	}
+	return err
+}
+
+// setOOMScore sets our own score, which the init inherits: the container's
+// procfs is not asked, and the shim's -999 does not leak in.
+func setOOMScore(g *globals, score int) {
+	old, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err == nil && strings.TrimSpace(string(old)) == strconv.Itoa(score) {
+		return
+	}
+	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(score)), 0); err != nil {
+		g.warnf("process.oomScoreAdj %d: %v; it stays at %s", score, err, strings.TrimSpace(string(old)))
+	}
+}
+
+// listen makes the start socket. Its directory may have a path too long for a
+// socket's address, so it is named by descriptor.
+func (c *creation) listen() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	name := fmt.Sprintf("/proc/self/fd/%d/start.sock", c.lock.Fd())
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: name})
+	if err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("start socket: %w", err)
+	}
+	return fd, nil
+}
+
+// writePidFile writes the number without a newline, and all at once: callers
+// read it the moment it appears.
+func writePidFile(path string, pid int) error {
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
+	if err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o666); err != nil {
+		return fmt.Errorf("pid file: %w", err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("pid file: %w", err)
+	}
+	return nil
+}
+
+// listenFDs is how many descriptors systemd's socket activation passes to us.
+func listenFDs() int {
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+func reapChild(pid int) (status unix.WaitStatus) {
+	for {
+		if _, err := unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
+			return status
+		}
+	}
+}

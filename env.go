@@ -1,0 +1,315 @@
+// env.go finds what QEMU runs from: the Hermit environment. That is either a tree that the operator
+// unpacked (--hermit-env, with a QEMU in it), or the host's own QEMU with exactly the files it opens.
+// Contract: nothing of an image is looked at; the result says which files of the host appear where in
+// QEMU's jail, all of them read-only, and no others.
+//
+// The list for the host's QEMU costs 30 ms (its dynamic linker and QEMU itself are asked), so it is
+// kept in the state root, for as long as QEMU and the linker's cache are the same files.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// hermitEnv is the tree that QEMU sees as its root.
+type hermitEnv struct {
+	QEMU    string    `json:"qemu"`              // its path in the jail; as argv[0] it is also how QEMU finds its files
+	LibPath string    `json:"libPath,omitempty"` // LD_LIBRARY_PATH in the jail
+	Files   []envFile `json:"files"`
+}
+
+// envFile is one name in the jail.
+type envFile struct {
+	Host  string `json:"host,omitempty"` // the file or directory on the host that is mounted there, links followed
+	Guest string `json:"guest"`          // its absolute path in the jail
+	Link  string `json:"link,omitempty"` // a symbolic link with this target instead
+	Dir   bool   `json:"dir,omitempty"`  // a directory, mounted with all that is in it
+	For   string `json:"for,omitempty"`  // needed by this accelerator or machine only: "tcg", "microvm", "pc"
+}
+
+// envCacheName in the state root; '@' keeps it apart from containers.
+const envCacheName = "@hermit-env"
+
+// findEnv returns the environment in dir, if there is a QEMU in it, else the host's. stateRoot is
+// where the host's list is kept.
+func findEnv(stateRoot, dir string) (*hermitEnv, error) {
+	if dir != "" {
+		if env, err := treeEnv(dir); env != nil || err != nil {
+			return env, err
+		}
+	}
+	names := []string{"/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"}
+	for _, qemu := range names {
+		var st unix.Stat_t
+		if unix.Stat(qemu, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+			continue
+		}
+		key := envKey(qemu, &st)
+		cache := filepath.Join(stateRoot, envCacheName)
+		if env := readEnvCache(cache, key); env != nil {
+			return env, nil
+		}
+		env, complete, err := hostEnv(qemu)
+		if err == nil && complete {
+			writeEnvCache(cache, key, env)
+		}
+		return env, err
+	}
+	where := ""
+	if dir != "" {
+		where = dir + " and "
+	}
+	return nil, fmt.Errorf("no QEMU: looked in %s%s; install it (Debian: qemu-system-x86), or name a tree that holds one with --hermit-env", where, strings.Join(names, ", "))
+}
+
+// filesFor are the files that vm's machine needs.
+func (e *hermitEnv) filesFor(vm *vmConfig) ([]envFile, error) {
+	machine := vm.Machine
+	if machine == "q35" {
+		machine = "pc"
+	}
+	var files []envFile
+	firmware := false
+	for _, f := range e.Files {
+		if f.For == "" || f.For == vm.Accel || f.For == machine {
+			files = append(files, f)
+			firmware = firmware || f.For == machine || f.Dir
+		}
+	}
+	if !firmware {
+		return nil, fmt.Errorf("QEMU %s has no firmware for the machine %s: install %s", e.QEMU, vm.Machine,
+			map[bool]string{true: "qboot.rom (Debian: qemu-system-data)", false: "SeaBIOS (Debian: seabios)"}[machine == "microvm"])
+	}
+	return files, nil
+}
+
+// treeEnv looks for a QEMU in the tree dir; nil if there is none. The jail gets the tree's top-level
+// directories, as far as programs live in them.
+func treeEnv(dir string) (*hermitEnv, error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil // a directory that is not there holds no QEMU
+	}
+	defer unix.Close(root)
+	env := &hermitEnv{}
+	for _, p := range []string{"/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64", "/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"} {
+		if f, st, err := openInRoot(root, p); err == nil {
+			f.Close()
+			if st.Mode&0o111 == 0 {
+				return nil, fmt.Errorf("hermit environment %s: %s is not executable", dir, p)
+			}
+			env.QEMU = p
+			break
+		}
+	}
+	if env.QEMU == "" {
+		return nil, nil
+	}
+	for _, name := range []string{"bin", "etc", "lib", "lib32", "lib64", "opt", "sbin", "usr"} {
+		host := filepath.Join(dir, name)
+		info, err := os.Lstat(host)
+		switch {
+		case err != nil:
+			continue
+		case info.IsDir():
+			env.Files = append(env.Files, envFile{Host: host, Guest: "/" + name, Dir: true})
+		case info.Mode()&os.ModeSymlink != 0:
+			target, err := os.Readlink(host)
+			if err != nil {
+				return nil, fmt.Errorf("hermit environment: %w", err)
+			}
+			env.Files = append(env.Files, envFile{Guest: "/" + name, Link: target})
+		}
+	}
+	return env, nil
+}
+
+// hostEnv lists the files of the host's QEMU, each at its own path. complete says that none of those
+// is missing that a package could still bring.
+func hostEnv(qemu string) (env *hermitEnv, complete bool, err error) {
+	interp, err := elfInterpreter(qemu)
+	if err != nil {
+		return nil, false, fmt.Errorf("QEMU %s: %w", qemu, err)
+	}
+	env = &hermitEnv{QEMU: qemu, Files: []envFile{{Host: qemu, Guest: qemu}}}
+	add := func(file, purpose string) bool {
+		if !regularFile(file) {
+			return false
+		}
+		if !slices.ContainsFunc(env.Files, func(f envFile) bool { return f.Guest == file }) {
+			env.Files = append(env.Files, envFile{Host: file, Guest: file, For: purpose})
+		}
+		return true
+	}
+	complete = true
+	// QEMU's own modules: the one that translates is a file of its own in most distributions.
+	modules := []string{qemu}
+	prefix := filepath.Dir(filepath.Dir(qemu))
+	for _, d := range []string{"lib/x86_64-linux-gnu/qemu", "lib64/qemu", "lib/qemu", "lib64/qemu-kvm"} {
+		if module := filepath.Join(prefix, d, "accel-tcg-x86_64.so"); add(module, "tcg") {
+			modules = append(modules, module)
+		}
+	}
+	if interp != "" {
+		add(interp, "")
+		for _, m := range modules {
+			libs, err := listLibraries(interp, m)
+			if err != nil {
+				return nil, false, fmt.Errorf("QEMU %s: %w", qemu, err)
+			}
+			for _, lib := range libs {
+				add(lib, "")
+				if d := filepath.Dir(lib); lib != interp && !slices.Contains(filepath.SplitList(env.LibPath), d) {
+					env.LibPath = strings.TrimPrefix(env.LibPath+":"+d, ":")
+				}
+			}
+		}
+	}
+	// Firmware: what strace shows a machine without graphics, disks and network boot to open.
+	out, err := outputOf(qemu, "-L", "help")
+	if err != nil {
+		return nil, false, err
+	}
+	dirs := strings.Fields(string(out))
+	for _, fw := range []struct {
+		name, purpose string
+		must          bool
+	}{
+		{"qboot.rom", "microvm", true},
+		{"bios-256k.bin", "pc", true},
+		{"kvmvapic.bin", "pc", false},
+		{"multiboot_dma.bin", "pc", false},
+		{"pvh.bin", "pc", false},
+	} {
+		found := slices.ContainsFunc(dirs, func(d string) bool { return add(filepath.Join(d, fw.name), fw.purpose) })
+		complete = complete && (found || !fw.must)
+	}
+	return env, complete, nil
+}
+
+// listLibraries asks the dynamic linker what it would load for file. Its own answer counts: search
+// paths, variants for the CPU and the cache are its business.
+func listLibraries(interp, file string) ([]string, error) {
+	out, err := outputOf(interp, "--list", file)
+	if err != nil {
+		return nil, err
+	}
+	var libs []string
+	for line := range strings.Lines(string(out)) {
+		// "libc.so.6 => /lib/libc.so.6 (0x7f..)", "/lib64/ld-linux-x86-64.so.2 (0x7f..)", "libx.so => not found"
+		name, target, found := strings.Cut(strings.TrimSpace(line), " => ")
+		if !found {
+			target = name
+		}
+		if target == "not found" {
+			return nil, fmt.Errorf("its library %s is not installed", name)
+		}
+		if p, _, _ := strings.Cut(target, " ("); strings.HasPrefix(p, "/") {
+			libs = append(libs, p)
+		}
+	}
+	return libs, nil
+}
+
+// elfInterpreter is the dynamic linker that a program names, "" for a static one.
+func elfInterpreter(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var h [elfHeaderLen]byte
+	if n, err := preadFull(f, h[:], 0); err != nil || n < len(h) || string(h[:4]) != "\x7fELF" || h[4] != 2 || h[5] != 1 {
+		return "", errors.New("not a 64-bit ELF program; a wrapper script cannot run in the jail")
+	}
+	phs, err := readPhdrs(f, h[:])
+	if err != nil {
+		return "", err
+	}
+	for _, ph := range phs {
+		if ph.typ == ptInterp {
+			b := make([]byte, min(ph.filesz, 4096))
+			n, err := preadFull(f, b, int64(ph.off))
+			return strings.TrimRight(string(b[:n]), "\x00"), err
+		}
+	}
+	return "", nil
+}
+
+// outputOf runs a program of the host and returns what it prints.
+func outputOf(argv ...string) ([]byte, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		w.Close()
+		return nil, err
+	}
+	defer null.Close()
+	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Files: []*os.File{null, w, null}, Env: []string{"LC_ALL=C"}})
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	out, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	state, werr := p.Wait()
+	if err = errors.Join(err, werr); err == nil && !state.Success() {
+		err = fmt.Errorf("%s: %s", strings.Join(argv, " "), state)
+	}
+	return out, err
+}
+
+func regularFile(p string) bool {
+	var st unix.Stat_t
+	return unix.Stat(p, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
+// envKey is the identity of what the list was made from.
+func envKey(qemu string, st *unix.Stat_t) string {
+	var ld unix.Stat_t
+	unix.Stat("/etc/ld.so.cache", &ld) // all zero where the linker has none
+	return fmt.Sprint("runh/1 ", qemu, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim, ld.Ino, ld.Size, ld.Mtim)
+}
+
+type envCache struct {
+	Key string     `json:"key"`
+	Env *hermitEnv `json:"env"`
+}
+
+// readEnvCache returns nil for a cache that is missing, damaged or of another QEMU: it is then made again.
+func readEnvCache(file, key string) *hermitEnv {
+	data, err := readFile(file, 1<<20)
+	if err != nil {
+		return nil
+	}
+	var c envCache
+	if decodeJSON(string(data), &c) != nil || c.Key != key || c.Env == nil || len(c.Env.Files) == 0 {
+		return nil
+	}
+	return c.Env
+}
+
+// writeEnvCache replaces the cache as a whole. Others may do the same at the same time, with the same
+// content. Not being able to is no error: the next one only has to look again.
+func writeEnvCache(file, key string, env *hermitEnv) {
+	f, err := os.CreateTemp(filepath.Dir(file), envCacheName+".*")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(encodeJSON(envCache{key, env}, ""))
+	if errors.Join(err, f.Close()) != nil || os.Rename(f.Name(), file) != nil {
+		os.Remove(f.Name())
+	}
+}

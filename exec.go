@@ -1,0 +1,389 @@
+// exec runs one more process in a container: the stub enters the container's
+// cgroup and namespaces, and becomes the process as the init did.
+//
+// In a Hermit container that is a Linux process beside the VM, from the
+// container's root file system; nothing can be run inside the guest.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// execFailed is the exit code of an exec that did not come to its process.
+const execFailed = 255
+
+func cmdExec(g *globals, args []string) error {
+	opts, err := parseExec(args)
+	if errors.Is(err, errHelp) {
+		return err
+	}
+	if err == nil {
+		var signals *signalRelay
+		if !opts.detach {
+			signals = takeSignals()
+		}
+		var e *execution
+		if e, err = startExec(g, opts); err == nil {
+			return e.follow(signals)
+		}
+	}
+	return exitError{code: execFailed, err: fmt.Errorf("exec failed: %w", err)}
+}
+
+// execution is an exec under way.
+type execution struct {
+	processPlan
+	opts   execOptions
+	child  int
+	master int // the terminal's master, or -1
+}
+
+func startExec(g *globals, opts execOptions) (e *execution, err error) {
+	runtime.LockOSThread() // the stub dies with this thread until it is a process
+	c, err := readContainer(g, opts.id)
+	if err != nil {
+		return nil, err
+	}
+	switch status, err := c.status(); {
+	case err != nil:
+		return nil, err
+	case status == "stopped" || status == "creating":
+		return nil, fmt.Errorf("cannot exec in a %s container", status)
+	case status == "paused" && !opts.ignorePaused:
+		return nil, errors.New("cannot exec in a paused container (use --ignore-paused to override)")
+	}
+	spec, err := c.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	e = &execution{opts: opts, master: -1}
+	e.id, e.linux = c.ID, spec.Linux
+	if e.process, err = opts.readProcess(spec.Process); err != nil {
+		return nil, err
+	}
+	if err := e.checkTerminal(); err != nil {
+		return nil, err
+	}
+	if err := checkLabels(e.process); err != nil {
+		return nil, err
+	}
+	if e.caps, err = readCapabilities(e.process.Capabilities, heldCapabilities(), g.warnf); err != nil {
+		return nil, err
+	}
+	if e.seccomp, err = readSeccomp(spec); err != nil {
+		return nil, err
+	}
+	if score := e.process.OOMScoreAdj; score != nil {
+		setOOMScore(g, *score)
+	} else if score := spec.Process.OOMScoreAdj; score != nil {
+		setOOMScore(g, *score)
+	}
+	if err := e.launch(c); err != nil {
+		if e.child != 0 {
+			unix.Kill(e.child, unix.SIGKILL)
+			reapChild(e.child)
+		}
+		return nil, err
+	}
+	return e, nil
+}
+
+// readProcess is what to run: the file of --process, or the container's own
+// process as the flags change it.
+func (o *execOptions) readProcess(own *specs.Process) (*specs.Process, error) {
+	if o.process != "" {
+		data, err := readFile(o.process, configMax)
+		if err != nil {
+			return nil, err
+		}
+		p := new(specs.Process)
+		if err := decodeJSON(string(data), p); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.process, err)
+		}
+		return p, checkProcessValues(p, o.process)
+	}
+	p := *own
+	p.Args, p.Terminal = o.command, o.tty
+	p.ConsoleSize = nil
+	if o.cwd != "" {
+		p.Cwd = o.cwd
+	}
+	p.Env = append(append([]string(nil), p.Env...), o.env...)
+	p.NoNewPrivileges = p.NoNewPrivileges || o.noNewPrivs
+	if o.apparmor != "" {
+		p.ApparmorProfile = o.apparmor
+	}
+	if o.processLabel != "" {
+		p.SelinuxLabel = o.processLabel
+	}
+	if len(o.caps) > 0 {
+		// Never inheritable: what the process executes would gain them
+		// (CVE-2022-29162).
+		caps := specs.LinuxCapabilities{}
+		if p.Capabilities != nil {
+			caps = *p.Capabilities
+		}
+		for _, set := range []*[]string{&caps.Bounding, &caps.Effective, &caps.Permitted} {
+			*set = append(append([]string(nil), *set...), o.caps...)
+		}
+		p.Capabilities = &caps
+	}
+	if o.user != "" {
+		uid, gid, both := strings.Cut(o.user, ":")
+		var err error
+		if p.User.UID, err = parseUserID("--user", uid); err != nil {
+			return nil, err
+		}
+		if both {
+			if p.User.GID, err = parseUserID("--user", gid); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, g := range o.additionalGids {
+		gid, err := parseUserID("--additional-gids", g)
+		if err != nil {
+			return nil, err
+		}
+		p.User.AdditionalGids = append(p.User.AdditionalGids[:len(p.User.AdditionalGids):len(p.User.AdditionalGids)], gid)
+	}
+	return &p, checkProcessValues(&p, "exec")
+}
+
+// parseUserID reads one number; anything else is refused, since whoever types
+// it does not mean root.
+func parseUserID(flag, s string) (uint32, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 1<<32-1 {
+		return 0, fmt.Errorf("%s %q: a number from 0 to 4294967294 is wanted", flag, s)
+	}
+	return uint32(n), nil
+}
+
+func (e *execution) checkTerminal() error {
+	terminal := e.process.Terminal || e.opts.tty
+	e.process.Terminal = terminal
+	switch {
+	case terminal && e.opts.detach && e.opts.consoleSocket == "":
+		return errors.New("cannot allocate tty if runh will detach without setting console socket")
+	case e.opts.consoleSocket != "" && !(terminal && e.opts.detach):
+		return errors.New("cannot use console socket if runh will not detach or allocate tty")
+	}
+	return nil
+}
+
+// launch starts the process and returns when its execve has happened.
+func (e *execution) launch(c *container) error {
+	if len(e.opts.cgroup) > 0 {
+		return errors.New("--cgroup: this build cannot place a process in a cgroup below the container's yet")
+	}
+	pidfd, err := unix.PidfdOpen(c.Pid, 0)
+	if err != nil || !c.alive() {
+		return errNotRunning
+	}
+	defer unix.Close(pidfd)
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the container's root: %w", err)
+	}
+	defer unix.Close(root)
+	p := e.process
+	exe, err := lookExecutable(root, p.Args[0], p.Cwd, p.Env)
+	if err != nil {
+		return fmt.Errorf("unable to start container process: %w", err)
+	}
+	unix.Close(exe.file)
+	if e.stub, err = newStub(0, 1, 2); err != nil {
+		return err
+	}
+	defer e.close()
+	if err := e.inheritPreserved(e.opts.preserveFds); err != nil {
+		return err
+	}
+	group := openCgroup(c.Cgroup)
+	tasks, err := group.joinFDs()
+	if err != nil {
+		return err
+	}
+	var taskFDs []valueAt
+	for _, t := range tasks {
+		defer t.Close()
+		taskFDs = append(taskFDs, valueAt(e.words(uint64(e.inherit(int(t.Fd()))))))
+	}
+	closeProc, err := e.inheritProc()
+	if err != nil {
+		return err
+	}
+	defer closeProc()
+	initFD, rootFD := e.inherit(pidfd), e.inherit(root)
+
+	e.cleanStart() // closes all that has not been inherited by now
+	e.awaitCgroup()
+	e.joinCgroup(taskFDs)
+	e.runOn()
+	e.at("enter the container's namespaces")
+	flags := joinFlags(c.Pid)
+	if flags&unix.CLONE_NEWUSER != 0 {
+		e.spendPrivileges()
+		e.at("enter the container's namespaces")
+	}
+	if flags != 0 {
+		e.call(unix.SYS_SETNS, initFD, flags)
+	}
+	if flags&unix.CLONE_NEWNS == 0 { // a container that was only chrooted
+		e.call(unix.SYS_FCHDIR, rootFD)
+		e.call(unix.SYS_CHROOT, ".")
+	}
+	if flags&unix.CLONE_NEWUSER != 0 {
+		e.rootInside()
+	}
+	var forked *call
+	if flags&unix.CLONE_NEWPID != 0 {
+		f := e.forkSibling(0)
+		forked = &f
+		e.dieWithParent()
+		e.call(unix.SYS_SETSID)
+	}
+	e.call(unix.SYS_CHDIR, "/")
+	if p.Terminal {
+		e.at("open a terminal from /dev/pts/ptmx")
+		how := e.words(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+		e.sendDescriptor(e.newTerminal(e.call(unix.SYS_OPENAT2, at_FDCWD, "/dev/pts/ptmx", how, 24)), placeConsole)
+	}
+	e.become(exe.path)
+	e.report(placeReady)
+	e.await()
+	e.at("exec: %q", p.Args[0])
+	e.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+	e.execute(exe.path, withHome(root, p.Env, p.User.UID))
+	if err := e.startOn(); err != nil {
+		return err
+	}
+	err = e.startIn(group, &syscall.SysProcAttr{})
+	if e.child = e.pid; err != nil {
+		return err
+	}
+	return e.accompany(c, forked)
+}
+
+// accompany is the parent's side of launch once the stub runs.
+func (e *execution) accompany(c *container, forked *call) error {
+	for {
+		place, err := e.wait()
+		if forked != nil && e.child == e.pid && forked.value() != 0 {
+			reapChild(e.pid)
+			e.child = int(forked.value())
+		}
+		if err != nil {
+			return fmt.Errorf("unable to start container process: %w", err)
+		}
+		if place == placeConsole {
+			e.master, e.received = e.received, -1
+			continue
+		}
+		break
+	}
+	if err := e.checkCwd(); err != nil {
+		return err
+	}
+	if e.opts.consoleSocket != "" {
+		if err := sendMaster(e.opts.consoleSocket, e.master); err != nil {
+			return err
+		}
+	}
+	if e.opts.pidfdSocket != "" {
+		if err := sendPidfd(e.opts.pidfdSocket, e.child); err != nil {
+			return err
+		}
+	}
+	if e.opts.pidFile != "" {
+		if err := writePidFile(e.opts.pidFile, e.child); err != nil {
+			return err
+		}
+	}
+	err := e.proceed()
+	if err == nil && e.seccomp != nil && e.seccomp.notify {
+		err = e.passListener(c)
+	}
+	if err == nil {
+		// The execve closes the stub's end of the socket; so does its death,
+		// which is then the process's end.
+		_, err = e.wait()
+		if errors.Is(err, errStubDied) {
+			return nil
+		}
+	}
+	if e.opts.pidFile != "" {
+		os.Remove(e.opts.pidFile)
+	}
+	return fmt.Errorf("unable to start container process: %w", err)
+}
+
+// passListener brings the listener of the process's filter to the agent.
+func (e *execution) passListener(c *container) error {
+	if err := e.expect(placeListener); err != nil {
+		return err
+	}
+	received := e.received
+	e.received = -1
+	listener, err := listenerMessage(e.message, received, e.child)
+	if err != nil {
+		return err
+	}
+	if err := c.informAgent(e.linux.Seccomp, specs.StateRunning, e.child, listener); err != nil {
+		return err
+	}
+	return e.proceed()
+}
+
+// follow stays with the process, unless it is detached, and ends as it does.
+func (e *execution) follow(signals *signalRelay) error {
+	if e.opts.detach {
+		return nil
+	}
+	var t *terminal
+	if e.master >= 0 {
+		t = attachTerminal(e.master)
+	}
+	runtime.UnlockOSThread()
+	signals.relay(e.child, t)
+	status := reapChild(e.child)
+	if t != nil {
+		t.end()
+	}
+	return exitStatus(status)
+}
+
+// inheritPreserved takes over the caller's descriptors from 3 on: those of
+// --preserve-fds, and systemd's.
+func (c *processPlan) inheritPreserved(asked int) error {
+	c.preserved = asked + listenFDs()
+	for fd := 3; fd < 3+c.preserved; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			return fmt.Errorf("--preserve-fds %d: descriptor %d is not open", asked, fd)
+		}
+		c.inherit(fd)
+	}
+	return nil
+}
+
+// readSeccomp compiles the spec's filter; nil is none.
+func readSeccomp(spec *specs.Spec) (*seccompFilter, error) {
+	if spec.Linux == nil || spec.Linux.Seccomp == nil {
+		return nil, nil
+	}
+	filter, err := compileSeccomp(spec.Linux.Seccomp)
+	if err != nil || len(filter.prog) == 0 {
+		return nil, err
+	}
+	return &filter, nil
+}

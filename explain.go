@@ -1,0 +1,163 @@
+// explain says what create would do with a bundle, and does none of it: Linux
+// or Hermit and why, and for Hermit the loader, the machine, the memory and
+// QEMU's exact command line.
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// explanation is what explain prints; its JSON is for programs.
+type explanation struct {
+	Bundle   string   `json:"bundle"`
+	Rootfs   string   `json:"rootfs"`
+	Kind     string   `json:"kind"` // "linux" or "hermit"
+	Why      string   `json:"why"`
+	Program  string   `json:"program"`
+	Loader   string   `json:"loader,omitempty"`
+	Machine  string   `json:"machine,omitempty"`
+	Accel    string   `json:"accel,omitempty"`
+	VCPUs    int      `json:"vcpus,omitempty"`
+	Memory   int      `json:"memoryMiB,omitempty"`
+	Limit    int64    `json:"memoryLimitMiB,omitempty"`
+	Network  string   `json:"network,omitempty"`
+	BootArgs string   `json:"bootArgs,omitempty"`
+	Dropped  []string `json:"droppedVariables,omitempty"` // for which the kernel's command line has no room
+	QEMU     []string `json:"qemu,omitempty"`
+	NoEffect []string `json:"withoutEffect,omitempty"` // fields of config.json
+}
+
+func cmdExplain(g *globals, args []string) error {
+	bundle, format := ".", "text"
+	words, err := parseFlags([]flagDef{{"bundle", "b", &bundle}, {"format", "f", &format}}, args, false)
+	if err != nil {
+		return err
+	}
+	if err := noWords(words); err != nil {
+		return err
+	}
+	if err := oneOf("format", format, "text", "json"); err != nil {
+		return err
+	}
+	e, err := explain(g, bundle)
+	if err != nil {
+		return err
+	}
+	if format == "json" {
+		return printOut(string(encodeJSON(e, "  ")) + "\n")
+	}
+	return printOut(e.text())
+}
+
+// explain goes the way of create, as far as that only reads. The application
+// is looked for in the rootfs as it lies there: mounts are not made.
+func explain(g *globals, bundle string) (*explanation, error) {
+	c := &creation{g: g, opts: createOptions{bundle: bundle, id: "explain"}}
+	if err := c.readBundle(); err != nil {
+		return nil, err
+	}
+	p := c.spec.Process
+	e := &explanation{Bundle: c.opts.bundle, Rootfs: c.init.rootfs, Kind: "linux", Program: p.Args[0]}
+	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
+	}
+	defer unix.Close(root)
+	guest, err := c.findGuest(root)
+	if err != nil {
+		return nil, err
+	}
+	mode := c.spec.Annotations[modeAnnotation]
+	if guest == nil {
+		e.Why = "it is no Hermit application (an ELF file with OS ABI 255)"
+		if mode == "linux" {
+			e.Why = "the annotation " + modeAnnotation + " says so"
+		}
+		exe, err := lookExecutable(root, p.Args[0], p.Cwd, p.Env)
+		if err != nil {
+			return nil, err
+		}
+		unix.Close(exe.file)
+		e.Program = exe.path
+		return e, nil
+	}
+	defer guest.close()
+	e.Kind, e.Why, e.Program = "hermit", "an ELF file with OS ABI 255", guest.app.path
+	e.Loader = "none: the application has a PVH entry of its own"
+	if guest.loader != nil {
+		e.Loader = guest.loader.path
+	}
+	vm := guest.vm
+	e.Machine, e.Accel, e.VCPUs, e.Memory, e.BootArgs = vm.Machine, vm.Accel, vm.VCPUs, vm.MemoryMiB, vm.Append
+	e.Dropped = guest.dropped
+	if r := specResources(c.spec); r != nil && r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
+		e.Limit = *r.Memory.Limit >> 20
+	}
+	e.Network = vm.Network
+	for _, port := range vm.Ports {
+		e.Network += fmt.Sprintf(" %d/%s", port.Port, port.Proto)
+	}
+	e.QEMU = append([]string{guest.env.QEMU}, qemuArgs(vm, vmmQMP)...)
+	e.NoEffect = notForGuests(c)
+	return e, nil
+}
+
+// notForGuests are the fields that describe a Linux process, which a guest is
+// not. They hold for what `exec` runs beside it.
+func notForGuests(c *creation) []string {
+	var list []string
+	p := c.spec.Process
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"process.cwd", p.Cwd != "/"},
+		{"process.user", p.User.UID != 0 || p.User.GID != 0 || len(p.User.AdditionalGids) > 0},
+		{"process.capabilities", p.Capabilities != nil},
+		{"process.rlimits", len(p.Rlimits) > 0},
+		{"process.noNewPrivileges", p.NoNewPrivileges},
+		{"linux.seccomp", c.spec.Linux.Seccomp != nil},
+		{"root.readonly", c.spec.Root.Readonly},
+	} {
+		if f.set {
+			list = append(list, f.name)
+		}
+	}
+	return list
+}
+
+func (e *explanation) text() string {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-13s "+format+"\n", append([]any{name}, args...)...)
+	}
+	line("bundle", "%s", e.Bundle)
+	line("rootfs", "%s", e.Rootfs)
+	line("program", "%s", e.Program)
+	line("kind", "%s: %s", e.Kind, e.Why)
+	if e.Kind != "hermit" {
+		return b.String()
+	}
+	line("loader", "%s", e.Loader)
+	line("machine", "%s, %s, %d vCPU", e.Machine, e.Accel, e.VCPUs)
+	memory := fmt.Sprintf("%d MiB for the guest", e.Memory)
+	if e.Limit > 0 {
+		memory += fmt.Sprintf(", of a limit of %d MiB", e.Limit)
+	}
+	line("memory", "%s", memory)
+	line("network", "%s", e.Network)
+	line("boot args", "%s", e.BootArgs)
+	if len(e.Dropped) > 0 {
+		line("left out", "%s: the kernel's command line has no room", strings.Join(e.Dropped, " "))
+	}
+	if len(e.NoEffect) > 0 {
+		line("no effect", "%s", strings.Join(e.NoEffect, " "))
+	}
+	var words strings.Builder
+	addShellWords(&words, e.QEMU...)
+	line("qemu", "%s", words.String())
+	return b.String()
+}

@@ -1,0 +1,344 @@
+// create, for a container whose program is a Hermit application: instead of
+// becoming the program, the init forks QEMU's process into its jail (jail.go)
+// and becomes the keeper (keeper.go).
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// guest is what is decided about a Hermit container before its VM exists.
+type guest struct {
+	app    *hermitApp
+	loader *hermitLoader // nil: the application boots by itself
+	env    *hermitEnv
+	vm     *vmConfig
+
+	dropped []string // variables for which the kernel's command line has no room
+}
+
+const modeAnnotation = annotationPrefix + "mode"
+
+// hermitOptions is what operator and container say about guests.
+type hermitOptions struct {
+	config   *hermitConfig
+	settings *hermitSettings
+	tsc      tscSample // the earlier it is taken, the less there is to wait for
+}
+
+// expectGuest takes a first look, before the cgroup is made: a VMM that uses KVM
+// needs its device allowed there. The look that counts comes after the mounts,
+// which can hide the application or bring it.
+func (c *creation) expectGuest() ([]specs.LinuxDeviceCgroup, error) {
+	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
+	}
+	defer unix.Close(root)
+	p := c.spec.Process
+	mode := c.spec.Annotations[modeAnnotation]
+	app, err := detectHermit(root, p.Cwd, p.Args[0], p.Env, mode)
+	if app != nil {
+		app.file.Close()
+	} else if err == nil || mode != "hermit" {
+		return nil, nil
+	}
+	options, err := c.hermitOptions()
+	if err != nil {
+		return nil, err
+	}
+	accel, err := pickAccel(options.config, options.settings)
+	if err != nil || accel != "kvm" {
+		return nil, err
+	}
+	major, minor := int64(10), int64(232)
+	return []specs.LinuxDeviceCgroup{{Allow: true, Type: "c", Major: &major, Minor: &minor, Access: "rw"}}, nil
+}
+
+func (c *creation) hermitOptions() (*hermitOptions, error) {
+	if c.hermit != nil {
+		return c.hermit, nil
+	}
+	o := &hermitOptions{tsc: takeTSC()}
+	var err error
+	if o.config, err = loadHermitConfig(c.g.config); err != nil {
+		return nil, err
+	}
+	if o.settings, err = readAnnotations(c.spec, o.config); err != nil {
+		return nil, err
+	}
+	c.hermit = o
+	return o, nil
+}
+
+// findGuest says whether the container's program is a Hermit application, and
+// what it takes to run it.
+func (c *creation) findGuest(root int) (*guest, error) {
+	p := c.spec.Process
+	app, err := detectHermit(root, p.Cwd, p.Args[0], p.Env, c.spec.Annotations[modeAnnotation])
+	if app == nil || err != nil {
+		return nil, err
+	}
+	g := &guest{app: app}
+	if err := c.planGuest(g, root); err != nil {
+		g.close()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *guest) close() {
+	g.app.file.Close()
+	if g.loader != nil {
+		g.loader.file.Close()
+	}
+}
+
+func (c *creation) planGuest(g *guest, root int) error {
+	if hasNamespace(c.spec, specs.UserNamespace) {
+		// QEMU's user (jail.go) would have to be mapped there.
+		return errors.New("this build cannot run a Hermit application in a user namespace yet")
+	}
+	if !hasNamespace(c.spec, specs.MountNamespace) {
+		return errors.New("a Hermit application needs a mount namespace: its keeper never enters the rootfs otherwise")
+	}
+	o, err := c.hermitOptions()
+	if err != nil {
+		return err
+	}
+	config, settings := o.config, o.settings
+	envDir := envDirectory(c.g, config)
+	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, config.loader); err != nil {
+		return err
+	}
+	if g.vm, err = newVM(c.spec, config, settings, g.app, g.loader); err != nil {
+		return err
+	}
+	room := maxBootArgs
+	if g.loader != nil {
+		room = g.loader.room
+	}
+	if g.vm.Append, g.dropped, err = bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, o.tsc.mhz(), room); err != nil {
+		return err
+	}
+	if len(g.dropped) > 0 {
+		c.g.warnf("process.env: the guest does not get %s: the kernel's command line has room for %d bytes", strings.Join(g.dropped, ", "), room)
+	}
+	if w := g.vm.warning(); w != "" {
+		c.g.warnf("%s", w)
+	}
+	g.env, err = findEnv(c.g.root, envDir)
+	return err
+}
+
+// startGuest accompanies the init through the fork of the VMM to the point
+// where QEMU is up and the guest waits for start.
+func (c *creation) startGuest(g *guest) error {
+	defer g.close()
+	p := c.init
+	jail, err := c.planJail(g)
+	if err != nil {
+		return err
+	}
+	files := []*jailFile{&jail.app}
+	if jail.loader != nil {
+		files = append(files, jail.loader)
+	}
+	var log *os.File
+	if c.g.log != "" {
+		if log, err = os.OpenFile(c.g.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644); err != nil {
+			return fmt.Errorf("log: %w", err)
+		}
+		defer log.Close()
+	}
+
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	p.call(unix.SYS_CLOSE_RANGE, p.root.above, uint64(^uint32(0)), 0)
+	p.openSelf(self)
+	p.take(files...)
+	var logFD valueAt
+	if log != nil {
+		p.at("take the log")
+		logFD = p.receiveFiles(1)[0]
+	}
+	var io vmmPipes
+	pidfd := p.forkVMM(jail, &io)
+	p.closeRoot()
+	p.becomeKeeper(&io, pidfd, logFD, c.g)
+	if err := p.proceed(); err != nil {
+		return c.explain(err)
+	}
+	for _, f := range files {
+		if err := p.sendFiles([]int{f.fd}); err != nil {
+			return c.explain(err)
+		}
+	}
+	if log != nil {
+		if err := p.sendFiles([]int{int(log.Fd())}); err != nil {
+			return c.explain(err)
+		}
+	}
+	c.Kind = "hermit"
+	c.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
+	c.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s", g.app.path,
+		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.Hermit.Loader, g.env.QEMU)
+	return nil
+}
+
+// planJail opens and chooses everything that the VMM will have.
+func (c *creation) planJail(g *guest) (*vmmJail, error) {
+	files, err := g.env.filesFor(g.vm)
+	if err != nil {
+		return nil, err
+	}
+	j := &vmmJail{
+		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files,
+		uid: vmmUser(c.g.root, c.ID), at: c.init.rootfs,
+	}
+	if j.app, err = newJailFile(vmmApp, g.app.file); err != nil {
+		return nil, err
+	}
+	if g.loader != nil {
+		loader, err := newJailFile(vmmLoader, g.loader.file)
+		if err != nil {
+			return nil, err
+		}
+		j.loader = &loader
+	}
+	if g.vm.Accel == "kvm" {
+		var st unix.Stat_t
+		if err := unix.Stat("/dev/kvm", &st); err != nil {
+			return nil, fmt.Errorf("/dev/kvm: %w", err)
+		}
+		j.devices = append(j.devices, "/dev/kvm")
+		j.groups = append(j.groups, st.Gid) // it belongs to root and a group, usually kvm
+	}
+	filter, err := compileSeccomp(vmmSeccomp(g.vm))
+	if err != nil {
+		return nil, fmt.Errorf("the VMM's seccomp filter: %w", err)
+	}
+	j.seccomp = &filter
+	return j, nil
+}
+
+// newJailFile prepares an open file for the jail. One that only its owner may
+// read is copied there: QEMU is somebody else.
+func newJailFile(name string, f *os.File) (jailFile, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return jailFile{}, os.NewSyscallError("fstat", err)
+	}
+	j := jailFile{name: name, fd: int(f.Fd()), size: st.Size, open: st.Mode&0o004 != 0}
+	if j.open {
+		// A file of the host's is cloned here; one of the image's lies in the
+		// init's mount namespace, and the init clones it (EINVAL).
+		if tree, err := unix.OpenTree(j.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH); err == nil {
+			j.fd, j.tree = tree, true
+		}
+	}
+	return j, nil
+}
+
+// becomeKeeper turns the init into the keeper: a runh that can be seen from
+// inside only through a read-only mount (CVE-2019-5736), root with no power
+// but to signal what is in its pid namespace.
+func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, g *globals) {
+	c.sessionKeyring()
+	terminal := c.process.Terminal
+	if terminal {
+		c.takeTerminal()
+	} else {
+		c.ownStdio(c.files, c.process.User.UID)
+	}
+	c.at("keeper: move descriptors")
+	plan := keeperPlan{log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal}
+	next := keeperFD
+	move := func(field *int, from any) {
+		c.call(unix.SYS_DUP3, from, next, 0)
+		*field = next
+		next++
+	}
+	move(&plan.vmm, pidfd)
+	move(&plan.qmp, io.qmp[0])
+	move(&plan.serialIn, io.serialIn[1])
+	move(&plan.serialOut, io.serialOut[0])
+	move(&plan.errors, io.errors[0])
+	move(&plan.start, c.listener)
+	move(&plan.ready, syncFD)
+	if log != 0 {
+		move(&plan.log, log)
+	}
+	c.call(unix.SYS_CLOSE_RANGE, next, uint64(^uint32(0)), 0)
+	c.call(unix.SYS_CLOSE_RANGE, firstFD, keeperFD-2, 0)
+	c.at("keeper: limit")
+	keep := capabilities{bounding: 1 << unix.CAP_KILL, effective: 1 << unix.CAP_KILL, permitted: 1 << unix.CAP_KILL}
+	c.identity(specs.User{}, keep, 0)
+	c.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	c.call(unix.SYS_UMASK, 0o077)
+	c.cwd = c.alloc(unix.PathMax)
+	c.call(unix.SYS_GETCWD, c.cwd, unix.PathMax)
+	c.dieWithParent()
+	c.report(placeReady)
+	c.await()
+	c.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+	c.call(unix.SYS_RT_SIGPROCMASK, sigSetmask, c.words(^uint64(0)), 0, 8)
+	c.at("keeper: exec")
+	argv := append([]string{"runh", "keeper"}, plan.args()...)
+	// What keeper.go asks of the Go runtime.
+	env := []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0"}
+	c.call(unix.SYS_CLOSE_RANGE, programFD, syncFD, unix.CLOSE_RANGE_CLOEXEC)
+	c.call(unix.SYS_EXECVEAT, keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
+}
+
+// keeperFD is the first of the keeper's descriptors. One below is runh itself.
+const keeperFD = 100
+
+// openSelf puts a read-only mount of runh's own file, that nobody else can see,
+// at keeperFD-1. It must happen while the host's files are in sight.
+func (c *initPlan) openSelf(path string) {
+	c.at("mount %s for the keeper", path)
+	tree := c.call(unix.SYS_OPEN_TREE, at_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	c.call(unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH, c.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, 0, 0), 32)
+	c.call(unix.SYS_DUP3, tree, keeperFD-1, unix.O_CLOEXEC)
+}
+
+// wakeKeeper lets the init become the keeper, and waits until that has QEMU in
+// hand. From its execve on, the container no longer dies with us: what delete
+// needs is on disk before.
+func (c *creation) wakeKeeper() error {
+	if c.Kind != "hermit" {
+		return nil
+	}
+	if err := c.save(); err != nil {
+		return err
+	}
+	if err := c.init.proceed(); err != nil {
+		return c.explain(err)
+	}
+	return c.explain(c.init.awaitKeeper())
+}
+
+// awaitKeeper waits until the keeper has QEMU in hand.
+func (s *stub) awaitKeeper() error {
+	var msg [4096]byte
+	n, err := ignoringEINTR(func() (int, error) { return unix.Read(s.sync, msg[:]) })
+	switch {
+	case err != nil || n == 0:
+		return errStubDied
+	case n == 1 && msg[0] == 'R':
+		return nil
+	case n == 16: // the VMM's process, on its way to QEMU
+		_, err := s.reported(msg[:16])
+		return err
+	}
+	return errors.New(string(msg[:n]))
+}

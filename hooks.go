@@ -1,0 +1,285 @@
+// Hooks: programs of the operator's that run at six points of a container's
+// life (runtime-spec, config.md, "POSIX-platform Hooks"). Each gets the state as
+// JSON on stdin, exactly its own argv and environment, and as long as its
+// timeout allows. A hook is started by the stub, as the init is: the two kinds
+// that run in the container's namespaces enter them there.
+//
+// A hook's output goes to a file in memory, not to a pipe: nobody need read it
+// while it comes, a child that it leaves behind holds nobody up, and the end
+// of it is there for the error message.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// hookRun is one point of the life cycle: which hooks, and where they run.
+type hookRun struct {
+	kind  string
+	hooks []specs.Hook
+	state specs.State
+	cwd   string
+	join  int // a process whose namespaces the hooks enter, or 0
+	user  *specs.User
+	caps  capabilities
+}
+
+// run runs the hooks in order; the first failure ends it.
+func (r *hookRun) run() error {
+	if len(r.hooks) == 0 {
+		return nil
+	}
+	stdin := encodeJSON(r.state, "")
+	for i := range r.hooks {
+		if err := r.one(&r.hooks[i], stdin); err != nil {
+			return fmt.Errorf("%s hook %s: %w", r.kind, r.hooks[i].Path, err)
+		}
+	}
+	return nil
+}
+
+func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
+	in, err := memoryFile("state", stdin)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(in)
+	out, err := memoryFile("output", nil)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(out)
+	s, err := newStub(uintptr(in), uintptr(out), uintptr(out))
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	var forked *call
+	if r.join != 0 {
+		pidfd, err := unix.PidfdOpen(r.join, 0)
+		if err != nil {
+			return errNotRunning
+		}
+		defer unix.Close(pidfd)
+		s.at("enter the container's namespaces")
+		flags := joinFlags(r.join)
+		s.call(unix.SYS_SETNS, s.inherit(pidfd), flags)
+		if flags&unix.CLONE_NEWUSER != 0 {
+			s.rootInside()
+		}
+		if flags&unix.CLONE_NEWPID != 0 {
+			f := s.forkSibling(0)
+			forked = &f
+		}
+	}
+	s.at("prepare")
+	s.call(unix.SYS_CLOSE_RANGE, len(s.files), uint64(^uint32(0)), 0)
+	s.call(unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+	s.call(unix.SYS_SETSID) // so that a timeout ends what the hook has started, too
+	s.at("chdir to %s", r.cwd)
+	s.call(unix.SYS_CHDIR, r.cwd)
+	if r.user != nil {
+		s.identity(*r.user, r.caps, 0)
+	}
+	argv := h.Args
+	if len(argv) == 0 {
+		argv = []string{h.Path}
+	}
+	s.at("exec")
+	s.call(unix.SYS_EXECVE, h.Path, s.strs(argv), s.strs(h.Env))
+	if err := s.start(&syscall.SysProcAttr{}); err != nil {
+		return err
+	}
+	pid := s.pid
+	_, err = s.wait() // until the execve has closed the socket
+	if forked != nil && forked.value() != 0 {
+		reapChild(s.pid)
+		pid = int(forked.value())
+	}
+	if !errors.Is(err, errStubDied) {
+		reapChild(pid)
+		return err
+	}
+	return r.result(h, pid, out)
+}
+
+// result waits for the hook's end, and makes an error of a bad one.
+func (r *hookRun) result(h *specs.Hook, pid, out int) error {
+	if h.Timeout != nil {
+		limit := time.Duration(*h.Timeout) * time.Second
+		if !exits(pid, limit) {
+			unix.Kill(-pid, unix.SIGKILL)
+			unix.Kill(pid, unix.SIGKILL)
+			reapChild(pid)
+			return fmt.Errorf("timeout of %v exceeded%s", limit, lastWords(out))
+		}
+	}
+	status := reapChild(pid)
+	switch {
+	case status.Signaled():
+		return fmt.Errorf("killed by signal %d (%v)%s", status.Signal(), status.Signal(), lastWords(out))
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("exit status %d%s", status.ExitStatus(), lastWords(out))
+	}
+	return nil
+}
+
+// lastWords is the end of what a hook printed, for an error message.
+func lastWords(out int) string {
+	size, err := unix.Seek(out, 0, 2)
+	if err != nil || size == 0 {
+		return ""
+	}
+	buf := make([]byte, min(size, 1024))
+	n, err := unix.Pread(out, buf, size-int64(len(buf)))
+	if err != nil {
+		return ""
+	}
+	return ", output: " + strings.TrimSpace(string(buf[:n]))
+}
+
+// memoryFile is an anonymous file with the given content, to be read from its
+// beginning.
+func memoryFile(name string, content []byte) (int, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("memfd_create", err)
+	}
+	if len(content) > 0 {
+		if _, err := unix.Pwrite(fd, content, 0); err != nil {
+			unix.Close(fd)
+			return -1, os.NewSyscallError("write", err)
+		}
+	}
+	return fd, nil
+}
+
+// joinFlags are the namespaces in which a process differs from us; entering one
+// that is ours already may need privileges for nothing.
+func joinFlags(pid int) uint64 {
+	var flags uint64
+	for _, ns := range [...]struct {
+		file string
+		flag uint64
+	}{
+		{"mnt", unix.CLONE_NEWNS},
+		{"net", unix.CLONE_NEWNET},
+		{"ipc", unix.CLONE_NEWIPC},
+		{"uts", unix.CLONE_NEWUTS},
+		{"pid", unix.CLONE_NEWPID},
+		{"cgroup", unix.CLONE_NEWCGROUP},
+		{"user", unix.CLONE_NEWUSER},
+		{"time", unix.CLONE_NEWTIME},
+	} {
+		ours, err := os.Readlink("/proc/self/ns/" + ns.file)
+		theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, ns.file))
+		if err == nil && err2 == nil && ours != theirs {
+			flags |= ns.flag
+		}
+	}
+	return flags
+}
+
+// exits says whether a process ends within the time.
+func exits(pid int, limit time.Duration) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return true
+	}
+	defer unix.Close(fd)
+	return pollUntil(time.Now().Add(limit), fd) >= 0
+}
+
+// hookState is the state that hooks of a kind are told.
+func (c *container) hookState(status specs.ContainerState, pid int) specs.State {
+	return specs.State{
+		Version: specs.Version, ID: c.ID, Status: status, Pid: pid,
+		Bundle: c.Bundle, Annotations: c.Annotations,
+	}
+}
+
+// runCreateHooks runs what comes before the pivot: prestart and createRuntime
+// in our namespaces, createContainer in the container's. All are told
+// "created", as by crun: they come after step 2 of the life cycle (runtime.md),
+// which is where "creating" ends. runc says "creating".
+func (c *creation) runCreateHooks() error {
+	h := c.spec.Hooks
+	state := c.hookState(specs.StateCreated, c.Pid)
+	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
+	prestart := hookRun{kind: "prestart", hooks: h.Prestart, state: state, cwd: c.Bundle}
+	if err := prestart.run(); err != nil {
+		return err
+	}
+	createRuntime := hookRun{kind: "createRuntime", hooks: h.CreateRuntime, state: state, cwd: c.Bundle}
+	if err := createRuntime.run(); err != nil {
+		return err
+	}
+	state.Pid = pidInside(c.Pid)
+	createContainer := hookRun{kind: "createContainer", hooks: h.CreateContainer, state: state, cwd: c.Rootfs, join: c.Pid}
+	return createContainer.run()
+}
+
+// runStartHooks runs what comes right before the process, in its place.
+func (c *container) runStartHooks(g *globals, spec *specs.Spec) error {
+	if spec.Hooks == nil || len(spec.Hooks.StartContainer) == 0 {
+		return nil
+	}
+	caps, err := readCapabilities(spec.Process.Capabilities, heldCapabilities(), g.warnf)
+	if err != nil {
+		return err
+	}
+	r := hookRun{
+		kind: "startContainer", hooks: spec.Hooks.StartContainer, cwd: "/",
+		state: c.hookState(specs.StateCreated, pidInside(c.Pid)), join: c.Pid,
+		user: &spec.Process.User, caps: caps,
+	}
+	return r.run()
+}
+
+func (c *container) runPoststart(spec *specs.Spec) error {
+	if spec.Hooks == nil {
+		return nil
+	}
+	r := hookRun{kind: "poststart", hooks: spec.Hooks.Poststart, state: c.hookState(specs.StateRunning, c.Pid), cwd: "."}
+	return r.run()
+}
+
+// runPoststop runs all of them, whatever happens: the container is gone, and a
+// failure changes nothing about that.
+func (c *container) runPoststop(g *globals, spec *specs.Spec) {
+	if spec == nil || spec.Hooks == nil {
+		return
+	}
+	for _, h := range spec.Hooks.Poststop {
+		r := hookRun{kind: "poststop", hooks: []specs.Hook{h}, state: c.hookState(specs.StateStopped, 0), cwd: "."}
+		if err := r.run(); err != nil {
+			g.warnf("%v", err)
+		}
+	}
+}
+
+// pidInside is a process's number in its own pid namespace.
+func pidInside(pid int) int {
+	data, err := readFile(fmt.Sprintf("/proc/%d/status", pid), 1<<16)
+	if err != nil {
+		return pid
+	}
+	for line := range strings.Lines(string(data)) {
+		if list, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			numbers := strings.Fields(list)
+			inside := 0
+			if _, err := fmt.Sscan(numbers[len(numbers)-1], &inside); err == nil {
+				return inside
+			}
+		}
+	}
+	return pid
+}

@@ -1,0 +1,66 @@
+// A container without a mount namespace of its own: what is mounted for it is
+// mounted for the host, too. All of it lies on one private mount that covers
+// the rootfs, so that taking this one away takes everything. delete does that,
+// and a create that fails.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// checkHostMounts refuses what could only pretend to protect, or would cover
+// the host's own root.
+func (c *creation) checkHostMounts() error {
+	if hasNamespace(c.spec, specs.MountNamespace) {
+		return nil
+	}
+	l := c.spec.Linux
+	switch {
+	case c.init.rootfs == "/":
+		return errors.New("root.path / needs a mount namespace: without one the mounts would cover the host")
+	case len(l.MaskedPaths) > 0 || len(l.ReadonlyPaths) > 0:
+		return errors.New("linux.maskedPaths and readonlyPaths need a mount namespace: without one the same paths can be reached on the host's mounts")
+	}
+	c.g.warnf("linux.namespaces has no mount namespace: the container's mounts are the host's until delete")
+	return nil
+}
+
+// expectHostMounts remembers what the rootfs lies on before it is covered.
+func (c *creation) expectHostMounts() {
+	if !hasNamespace(c.spec, specs.MountNamespace) {
+		c.Uncovered = mountID(c.Rootfs)
+	}
+}
+
+// uncover takes the mounts of such a container away.
+func (c *container) uncover() error {
+	if c.Uncovered == 0 {
+		return nil
+	}
+	if id := mountID(c.Rootfs); id == 0 || id == c.Uncovered {
+		return nil
+	}
+	err := unix.Unmount(c.Rootfs, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && err != unix.EINVAL { // what lies there is no mount: it was not ours
+		return fmt.Errorf("unmount rootfs %s: %w", c.Rootfs, err)
+	}
+	return nil
+}
+
+// mountID is the kernel's number for the mount that a path leads to; 0 if
+// there is none. Since Linux 6.8 the number is used once.
+func mountID(path string) uint64 {
+	var st unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID_UNIQUE, &st) == nil && st.Mask&unix.STATX_MNT_ID_UNIQUE != 0 {
+		return st.Mnt_id
+	}
+	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st) != nil {
+		return 0
+	}
+	return st.Mnt_id
+}

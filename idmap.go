@@ -1,0 +1,110 @@
+// User and time namespaces, from the parent's side: the id maps and the clock
+// offsets that only it can write.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// writeIDMaps gives a user namespace its maps. Who may not write them (an
+// ordinary user, for more than itself) lets newuidmap and newgidmap do it,
+// which read /etc/subuid and /etc/subgid.
+func writeIDMaps(pid int, uids, gids []specs.LinuxIDMapping) error {
+	privileged := os.Geteuid() == 0
+	if !privileged && onlySelf(gids, os.Getegid()) {
+		// user_namespaces(7): the condition for an unprivileged gid map.
+		if err := writeProc(pid, "setgroups", "deny"); err != nil {
+			return err
+		}
+	}
+	for _, m := range [...]struct {
+		list         []specs.LinuxIDMapping
+		file, helper string
+		self         int
+	}{
+		{uids, "uid_map", "newuidmap", os.Geteuid()},
+		{gids, "gid_map", "newgidmap", os.Getegid()},
+	} {
+		if privileged || onlySelf(m.list, m.self) {
+			var lines strings.Builder
+			for _, l := range m.list {
+				fmt.Fprintf(&lines, "%d %d %d\n", l.ContainerID, l.HostID, l.Size)
+			}
+			if err := writeProc(pid, m.file, lines.String()); err != nil {
+				return err
+			}
+			continue
+		}
+		argv := []string{m.helper, strconv.Itoa(pid)}
+		for _, l := range m.list {
+			for _, n := range []uint32{l.ContainerID, l.HostID, l.Size} {
+				argv = append(argv, strconv.FormatUint(uint64(n), 10))
+			}
+		}
+		if err := runHelper(argv); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onlySelf: a map of one id, the caller's own.
+func onlySelf(list []specs.LinuxIDMapping, self int) bool {
+	return len(list) == 1 && list[0].Size == 1 && int(list[0].HostID) == self
+}
+
+// writeProc writes a file of a process in one write, as these files demand.
+func writeProc(pid int, file, content string) error {
+	name := fmt.Sprintf("/proc/%d/%s", pid, file)
+	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.Write(fd, []byte(content))
+		unix.Close(fd)
+	}
+	if err != nil {
+		return fmt.Errorf("write %q to %s: %w", strings.TrimSpace(content), file, err)
+	}
+	return nil
+}
+
+// runHelper runs one of the set-uid programs of the host. They are looked for
+// where distributions put them, not along a PATH that may be empty.
+func runHelper(argv []string) error {
+	for _, dir := range [...]string{"/usr/bin/", "/bin/", "/usr/local/bin/"} {
+		out, err := memoryFile(argv[0], nil)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(out)
+		pid, err := syscall.ForkExec(dir+argv[0], argv, &syscall.ProcAttr{Files: []uintptr{uintptr(out), uintptr(out), uintptr(out)}})
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", argv[0], err)
+		}
+		if status := reapChild(pid); status.ExitStatus() != 0 {
+			return fmt.Errorf("%s: exit status %d%s", strings.Join(argv, " "), status.ExitStatus(), lastWords(out))
+		}
+		return nil
+	}
+	return fmt.Errorf("%s is not installed (Debian: uidmap), and without it a user can only map himself", argv[0])
+}
+
+// writeTimeOffsets sets the clocks of a time namespace that nobody is in yet.
+func writeTimeOffsets(pid int, offsets map[string]specs.LinuxTimeOffset) error {
+	for clock, o := range offsets {
+		if err := writeProc(pid, "timens_offsets", fmt.Sprintf("%s %d %d\n", clock, o.Secs, o.Nanosecs)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,194 @@
+// Bind mounts that only the host's root can prepare: those that show a file
+// system's ids as others (mounts[].uidMappings, idmap, ridmap; mount_setattr(2),
+// "ID-mapped mounts"), and those whose source the root of a user namespace
+// cannot reach. The parent clones the source into a mount that is attached
+// nowhere; the init inherits its descriptor and attaches it.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// openTrees prepares what the mounts need. The init must not have started yet.
+func (c *creation) openTrees() error {
+	p := c.init
+	user := p.namespaces.isNew(unix.CLONE_NEWUSER) || p.namespaces.joins(unix.CLONE_NEWUSER)
+	maps := idMaps{}
+	defer maps.close()
+	for i := range p.mounts {
+		m := &p.mounts[i]
+		if !m.bind || m.remount || !m.idmap && !(user && os.Geteuid() == 0) {
+			continue
+		}
+		tree, err := openTree(m, p.linux.RootfsPropagation)
+		if err != nil {
+			return fmt.Errorf("mount %s on %s: %w", m.source, m.dest, err)
+		}
+		c.closers = append(c.closers, tree)
+		m.tree = p.inherit(tree)
+		if !m.idmap {
+			continue
+		}
+		ns, err := c.mapFor(maps, m)
+		if err == nil {
+			err = mapTree(tree, ns, m.ridmap)
+		}
+		if err != nil {
+			return fmt.Errorf("mount %s on %s: map its ids: %w", m.source, m.dest, err)
+		}
+	}
+	return nil
+}
+
+// openTree clones the mounts of a source. As in the init's own copy of the
+// host's mounts, nothing goes out through them unless the spec asks for it.
+func openTree(m *mountRequest, propagation string) (int, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if m.recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, m.source, flags)
+	if err != nil {
+		return -1, err
+	}
+	attr := unix.MountAttr{Propagation: unix.MS_SLAVE}
+	switch f := propagationFlag(propagation); {
+	case f&unix.MS_SHARED != 0:
+		return tree, nil
+	case f&(unix.MS_PRIVATE|unix.MS_UNBINDABLE) != 0:
+		attr.Propagation = unix.MS_PRIVATE
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		unix.Close(tree)
+		return -1, err
+	}
+	return tree, nil
+}
+
+// mapTree gives a mount, which must be attached nowhere yet, the maps of a user
+// namespace.
+func mapTree(tree, ns int, recursive bool) error {
+	flags := uint(unix.AT_EMPTY_PATH)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
+	if err == unix.EINVAL {
+		return errors.New("the file system cannot do that")
+	}
+	return err
+}
+
+// mapFor is the user namespace with the maps that a mount asks for: its own, or
+// else those of the container.
+func (c *creation) mapFor(maps idMaps, m *mountRequest) (int, error) {
+	uids, gids := m.uids, m.gids
+	if len(uids) == 0 {
+		for _, j := range c.init.namespaces.join {
+			if j.flag == unix.CLONE_NEWUSER {
+				return j.fd, nil
+			}
+		}
+		uids, gids = c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings
+	}
+	key := fmt.Sprint(uids, gids)
+	if ns, ok := maps[key]; ok {
+		return ns, nil
+	}
+	ns, err := mapNamespace(uids, gids)
+	if err == nil {
+		maps[key] = ns
+	}
+	return ns, err
+}
+
+// idMaps are user namespaces by the maps that they were made for.
+type idMaps map[string]int
+
+func (m idMaps) close() {
+	for _, ns := range m {
+		unix.Close(ns)
+	}
+}
+
+// mapNamespace makes a user namespace that has these maps and nobody in it: its
+// only inhabitant is gone when this returns.
+func mapNamespace(uids, gids []specs.LinuxIDMapping) (int, error) {
+	s, err := newStub(0, 1, 2)
+	if err != nil {
+		return -1, err
+	}
+	defer s.close()
+	s.at("make a user namespace")
+	s.dieWithParent()
+	s.call(unix.SYS_CLOSE_RANGE, len(s.files), uint64(^uint32(0)), 0)
+	s.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
+	s.report(placeUser)
+	s.await()
+	if err := s.start(nil); err != nil {
+		return -1, err
+	}
+	defer func() {
+		unix.Kill(s.pid, unix.SIGKILL)
+		reapChild(s.pid)
+	}()
+	if err := s.expect(placeUser); err != nil {
+		return -1, err
+	}
+	if err := writeIDMaps(s.pid, uids, gids); err != nil {
+		return -1, err
+	}
+	return unix.Open(fmt.Sprintf("/proc/%d/ns/user", s.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// clone is the mount that a bind attaches: the parent's, where that has been
+// mapped; otherwise one of our own making, in which nobody here can undo what
+// the host has locked, unless the way to the source is closed to us.
+func (r *rootfs) clone(m *mountRequest) any {
+	if m.idmap {
+		return m.tree
+	}
+	flags := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if m.recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	ours := r.call(unix.SYS_OPEN_TREE, at_FDCWD, m.source, flags)
+	if m.tree == 0 {
+		return ours
+	}
+	var closed, done label
+	fd := r.alloc(8)
+	ours.on(unix.EACCES, &closed).into(fd)
+	r.jump(&done)
+	r.place(&closed)
+	r.call(unix.SYS_DUP, m.tree).into(fd)
+	r.place(&done)
+	return valueAt(fd)
+}
+
+// checkIDMappedMounts: an id-mapped mount shows something that exists, and a map
+// is there for it.
+func checkIDMappedMounts(s *specs.Spec) error {
+	for i, m := range s.Mounts {
+		if len(m.UIDMappings) == 0 && !slices.Contains(m.Options, "idmap") && !slices.Contains(m.Options, "ridmap") {
+			continue
+		}
+		r, err := readMount(m, "/")
+		if err != nil {
+			return err
+		}
+		switch {
+		case !r.bind:
+			return fmt.Errorf("mounts[%d] (%s): only a bind mount can be id-mapped, not %q", i, m.Destination, m.Type)
+		case len(m.UIDMappings) == 0 && !hasNamespace(s, specs.UserNamespace):
+			return fmt.Errorf("mounts[%d] (%s): idmap without uidMappings and gidMappings needs a user namespace, whose maps it takes", i, m.Destination)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,236 @@
+// The jail QEMU runs in: which system calls lead from the container's init to a
+// QEMU that can reach nothing but its guest. The init forks; the child runs
+// these operations while the init goes on with its own.
+//
+// What QEMU has: a root of its own with its program, libraries and firmware
+// (env.go), the loader and the application, everything read-only; a user id of
+// its own; three pipes and one socket to the keeper; the device nodes its
+// machine needs; the container's cgroup, network, pid, ipc and uts namespaces.
+// What it has not: capabilities, other files of the image, the container or the
+// host, /proc, /sys, a way to gain privileges, or system calls that a VMM does
+// not make.
+package main
+
+import (
+	"fmt"
+	"hash/fnv"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// vmmJail is what the operations are made from.
+type vmmJail struct {
+	qemu    string // its path in the jail
+	argv    []string
+	libPath string
+	files   []envFile
+	app     jailFile
+	loader  *jailFile // nil: the application boots by itself
+	devices []string  // device nodes of the host
+	uid     uint32
+	groups  []uint32
+	seccomp *seccompFilter
+	at      string // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
+}
+
+// jailFile is a file that the parent has opened and sends to the init.
+type jailFile struct {
+	name string // in the jail
+	fd   int    // here
+	tree bool   // fd is a detached mount already
+	size int64
+	open bool // everybody may read it; else QEMU gets a copy
+
+	got valueAt // the descriptor in the stub
+}
+
+// vmmPipes are the VMM's connections, as addresses of descriptors in the stub.
+// pipe2 and socketpair write two 32-bit numbers side by side; the kernel reads
+// a descriptor from the lower half of an argument, so each has an address.
+type vmmPipes struct {
+	serialIn, serialOut, errors, qmp [2]valueAt // [0] reads, [1] writes; qmp: [0] is the keeper's
+}
+
+// vmmUser is the user id of a container's QEMU: far above what people and user
+// namespaces use, and different for each container, but for one chance in 16
+// million that two have the same.
+func vmmUser(root, id string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(root + "\x00" + id))
+	return 0x70000000 | h.Sum32()&0xffffff
+}
+
+func (p *program) pipe() [2]valueAt {
+	a := p.alloc(16)
+	p.call(unix.SYS_PIPE2, a, unix.O_CLOEXEC)
+	return [2]valueAt{valueAt(a), valueAt(a + 4)}
+}
+
+func (p *program) socketpair() [2]valueAt {
+	a := p.alloc(16)
+	p.call(unix.SYS_SOCKETPAIR, unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0, a)
+	return [2]valueAt{valueAt(a), valueAt(a + 4)}
+}
+
+// take receives the files, and makes mounts of them: while the init is still
+// in the mount namespace that the descriptors belong to.
+func (p *program) take(files ...*jailFile) {
+	for _, f := range files {
+		p.at("take %s", f.name)
+		f.got = p.receiveFiles(1)[0]
+		if !f.tree && f.open {
+			tree := p.alloc(8)
+			p.call(unix.SYS_OPEN_TREE, f.got, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH).into(tree)
+			f.got = valueAt(tree)
+		}
+	}
+}
+
+// forkVMM starts the VMM's process beside the program that writes on from here.
+// The result is a pidfd of it.
+func (p *program) forkVMM(j *vmmJail, io *vmmPipes) valueAt {
+	p.at("make the VMM's pipes")
+	io.serialIn, io.serialOut, io.errors, io.qmp = p.pipe(), p.pipe(), p.pipe(), p.socketpair()
+	var child, after label
+	p.at("fork the VMM")
+	// Its mount namespace is a copy from the very start: the init is about to
+	// leave the host's files behind.
+	pidfd := p.alloc(8)
+	p.call(unix.SYS_CLONE, unix.CLONE_NEWNS|unix.CLONE_PIDFD|uint64(unix.SIGCHLD), 0, pidfd, 0, 0).ifZero(&child)
+	p.jump(&after)
+	p.place(&child)
+	p.jail(j, io)
+	p.place(&after)
+	return valueAt(pidfd)
+}
+
+// copies is how many bytes the jail's own file system has to hold.
+func (j *vmmJail) copies() int64 {
+	var n int64
+	for _, f := range []*jailFile{&j.app, j.loader} {
+		if f != nil && !f.open {
+			n += f.size + 4096
+		}
+	}
+	return n
+}
+
+// jail is the life of the VMM's process up to QEMU.
+func (p *program) jail(j *vmmJail, io *vmmPipes) {
+	p.at("VMM jail: prepare")
+	p.dieWithParent() // the keeper's end is QEMU's
+	p.call(unix.SYS_SETSID)
+	p.call(unix.SYS_MOUNT, 0, "/", 0, unix.MS_REC|unix.MS_PRIVATE, 0)
+
+	p.at("VMM jail: mount its root")
+	p.call(unix.SYS_MOUNT, "tmpfs", j.at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("mode=0755,size=%d,nr_inodes=4096", 1<<20+j.copies()))
+	p.call(unix.SYS_CHDIR, j.at)
+	p.jailFiles(j)
+	p.at("VMM jail: make it read-only")
+	p.call(unix.SYS_MOUNT_SETATTR, at_FDCWD, ".", unix.AT_RECURSIVE, p.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID, 0, 0, 0), 32)
+
+	p.at("VMM jail: enter it")
+	old := p.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	p.call(unix.SYS_PIVOT_ROOT, ".", ".")
+	p.call(unix.SYS_FCHDIR, old)
+	p.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
+	p.call(unix.SYS_CHDIR, "/")
+
+	p.at("VMM jail: connect")
+	p.call(unix.SYS_DUP3, io.serialIn[0], 0, 0)
+	p.call(unix.SYS_DUP3, io.serialOut[1], 1, 0)
+	p.call(unix.SYS_DUP3, io.errors[1], 2, 0)
+	p.call(unix.SYS_DUP3, io.qmp[1], vmmQMP, 0)
+	p.call(unix.SYS_CLOSE_RANGE, vmmQMP+1, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+
+	p.at("VMM jail: limit")
+	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_CORE, p.words(0, 0), 0)
+	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(256, 256), 0)
+	p.identity(specs.User{UID: j.uid, GID: j.uid, AdditionalGids: j.groups}, capabilities{}, 0)
+	p.dieWithParent() // the change of user has cleared it
+	p.at("VMM jail: set no_new_privs")
+	p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	var env []string
+	if j.libPath != "" {
+		env = append(env, "LD_LIBRARY_PATH="+j.libPath)
+	}
+	argv, envp := p.strs(append([]string{j.qemu}, j.argv...)), p.strs(env)
+	if j.seccomp != nil {
+		p.at("VMM jail: load its seccomp filter")
+		p.loadSeccomp(j.seccomp)
+	}
+	p.at("VMM jail: exec %s", j.qemu)
+	p.call(unix.SYS_EXECVE, j.qemu, argv, envp)
+}
+
+// vmmQMP is the descriptor of QEMU's monitor, after stdin, stdout and stderr.
+const vmmQMP = 3
+
+// jailFiles fills the jail's root, which is the current directory.
+func (p *program) jailFiles(j *vmmJail) {
+	var dirs []string
+	need := func(dir string) {
+		for ; dir != "/" && dir != "."; dir = path.Dir(dir) {
+			if !slices.Contains(dirs, dir) {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	for _, f := range j.files {
+		need(path.Dir(f.Guest))
+	}
+	for _, d := range j.devices {
+		need(path.Dir(d))
+	}
+	sort.Strings(dirs) // a directory before what is in it
+	p.at("VMM jail: make directories")
+	for _, d := range dirs {
+		p.call(unix.SYS_MKDIR, d[1:], 0o755)
+	}
+	for _, f := range j.files {
+		p.at("VMM jail: mount %s", f.Guest)
+		name := strings.TrimPrefix(f.Guest, "/")
+		switch {
+		case f.Link != "":
+			p.call(unix.SYS_SYMLINK, f.Link, name)
+			continue
+		case f.Dir:
+			p.call(unix.SYS_MKDIR, name, 0o755)
+		default:
+			p.call(unix.SYS_MKNOD, name, unix.S_IFREG|0o444, 0)
+		}
+		p.bindHere(f.Host, name)
+	}
+	for _, d := range j.devices {
+		p.at("VMM jail: mount %s", d)
+		p.call(unix.SYS_MKNOD, d[1:], unix.S_IFREG|0o444, 0)
+		p.bindHere(d, d[1:])
+	}
+	for _, f := range []*jailFile{&j.app, j.loader} {
+		if f == nil {
+			continue
+		}
+		p.at("VMM jail: mount %s", f.name)
+		name := f.name[1:]
+		if f.open {
+			p.call(unix.SYS_MKNOD, name, unix.S_IFREG|0o444, 0)
+			p.call(unix.SYS_MOVE_MOUNT, f.got, "", at_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH)
+			continue
+		}
+		// A file that only its owner may read: QEMU is somebody else.
+		out := p.call(unix.SYS_OPEN, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+		p.call(unix.SYS_SENDFILE, out, f.got, 0, uint64(f.size))
+		p.call(unix.SYS_CLOSE, out)
+	}
+}
+
+func (p *program) bindHere(host, name string) {
+	tree := p.call(unix.SYS_OPEN_TREE, at_FDCWD, host, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	p.call(unix.SYS_MOVE_MOUNT, tree, "", at_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	p.call(unix.SYS_CLOSE, tree)
+}

@@ -1,0 +1,437 @@
+// keeper.go is the process that stays with a virtual machine: `runh keeper`, started by the stub as
+// process 1 of a Hermit container, with QEMU as its child. It carries the bytes between the container's
+// stdin and stdout and the guest's serial line, lets the guest run when `runh start` says so, turns
+// signals into the machine's end, and the machine's end into the container's exit code.
+//
+// Contract: it lives as long as the container does, on every host many times, so memory is the point.
+// One goroutine, one poll(2) over all descriptors, fixed buffers, no allocation per event, none of fmt,
+// encoding/json, os/signal or the network poller, and so no garbage collector. It opens no file, for
+// its root is the image. Whatever comes from QEMU or the guest is hostile.
+//
+// Its parent gives it a descriptor for each field of keeperPlan and no others, and this environment:
+// GOMAXPROCS=1 (one thread less), GODEBUG=containermaxprocs=0 (or the Go runtime keeps two files of
+// the container's /sys/fs/cgroup open).
+
+package main
+
+import (
+	"errors"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// keeperPlan is what the keeper is told, in its arguments. Descriptors are -1 where there is none.
+type keeperPlan struct {
+	vmm       int  // pidfd of QEMU, a child of this process
+	qmp       int  // our end of QEMU's QMP socket
+	serialIn  int  // pipe to QEMU's stdin, the guest's serial input
+	serialOut int  // pipe from QEMU's stdout, the guest's serial output
+	errors    int  // pipe from QEMU's stderr
+	start     int  // listening SOCK_SEQPACKET socket; a connection is the command to start
+	ready     int  // gets "R" once QEMU is up, or the reason why it will not be, or just closes
+	log       int  // file, open for appending
+	logJSON   bool // lines of the log are JSON
+	logLevel  level
+	terminal  bool // stdin and stdout are the container's own terminal
+}
+
+func (p *keeperPlan) fields() []struct {
+	name string
+	fd   *int
+} {
+	return []struct {
+		name string
+		fd   *int
+	}{
+		{"vmm", &p.vmm},
+		{"qmp", &p.qmp},
+		{"serial-in", &p.serialIn},
+		{"serial-out", &p.serialOut},
+		{"errors", &p.errors},
+		{"start", &p.start},
+		{"ready", &p.ready},
+		{"log", &p.log},
+		{"log-level", (*int)(&p.logLevel)},
+	}
+}
+
+// args is the plan as the arguments of `runh keeper`.
+func (p *keeperPlan) args() []string {
+	var a []string
+	for _, f := range p.fields() {
+		a = append(a, f.name+"="+strconv.Itoa(*f.fd))
+	}
+	if p.logJSON {
+		a = append(a, "log-json")
+	}
+	if p.terminal {
+		a = append(a, "terminal")
+	}
+	return a
+}
+
+func parseKeeperPlan(args []string) (*keeperPlan, error) {
+	p := &keeperPlan{vmm: -1, qmp: -1, serialIn: -1, serialOut: -1, errors: -1, start: -1, ready: -1, log: -1}
+next:
+	for _, a := range args {
+		switch a {
+		case "log-json":
+			p.logJSON = true
+			continue
+		case "terminal":
+			p.terminal = true
+			continue
+		}
+		name, v, _ := strings.Cut(a, "=")
+		for _, f := range p.fields() {
+			if n, err := strconv.Atoi(v); f.name == name && err == nil {
+				*f.fd = n
+				continue next
+			}
+		}
+		return nil, errors.New("keeper: argument " + a)
+	}
+	if p.vmm < 0 || p.qmp < 0 || p.serialIn < 0 || p.serialOut < 0 {
+		return nil, errors.New("keeper: runh starts it by itself, for a Hermit container")
+	}
+	return p, nil
+}
+
+// Where the keeper is in its dialogue with QEMU.
+const (
+	qmpGreeting = iota // QEMU is starting
+	qmpSetup           // the greeting came, capabilities were sent
+	qmpReady           // it takes commands; the guest stands still
+	qmpStarting        // cont was sent
+	qmpRunning         // the guest runs
+	qmpClosed          // QEMU has closed the socket
+)
+
+// Times in milliseconds.
+const (
+	keeperIdleDelay  = 1000 // without any event: time to get small
+	keeperPanicDelay = 100  // for the rest of a loader's message
+	keeperQuitDelay  = 2000 // QEMU takes "quit" at once or never
+	keeperDrainDelay = 500  // after a stop, for whoever does not read the container's output
+)
+
+const maxKeeperLog = 16 << 10 // bytes of QEMU's complaints: each costs memory, and nobody frees it
+
+type keeper struct {
+	keeperPlan
+	end    guestEnd
+	client qmpClient
+	state  int // qmp...
+
+	signals   int // pipe with a byte for each
+	startConn int // who waits for the start; -1: nobody (yet)
+
+	stdin, stdout bool // still open
+	outKind       byte // of stdout: 'p'ipe, 's'ocket, 'n'on-blocking terminal, 'f'ile
+	out           []byte
+	outBuf        [16 << 10]byte
+	in            []byte
+	inBuf         [1 << 10]byte
+	tty           *unix.Termios // to be restored at the end
+
+	errLine [256]byte // QEMU's last line on stderr
+	errLen  int
+	logged  int // bytes of QEMU's lines in the log
+
+	idle     bool // nothing has happened for a while
+	released bool // cont was sent: the guest may run, whether or not QEMU has said so
+	vmmGone  bool
+	quit     bool  // the machine was told to end
+	killed   bool  // and by force
+	deadline int64 // when to lose patience, 0: never
+}
+
+// keeperMain is `runh keeper`. It returns only if it cannot begin.
+func keeperMain(args []string) error {
+	debug.SetGCPercent(-1) // nothing here makes garbage
+	plan, err := parseKeeperPlan(args)
+	if err != nil {
+		return err
+	}
+	k := &keeper{keeperPlan: *plan, startConn: -1, stdin: true, stdout: true}
+	k.client.fd = k.qmp
+	if err := k.setup(); err != nil {
+		return err
+	}
+	for !k.finished() {
+		k.step()
+	}
+	os.Exit(k.close())
+	return nil
+}
+
+// setup makes our own ends of the pipes non-blocking, and the terminal raw. The container's stdin and
+// stdout stay as they are, for they may be shared with others; all but its own terminal.
+func (k *keeper) setup() error {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		return os.NewSyscallError("pipe2", err)
+	}
+	k.signals = p[0]
+	if err := unix.Dup3(p[1], keeperSignalFD, unix.O_CLOEXEC); err != nil {
+		return os.NewSyscallError("dup3", err)
+	}
+	unix.Close(p[1])
+	if err := catchSignals(); err != nil {
+		return err
+	}
+	for _, fd := range []int{k.qmp, k.serialIn, k.serialOut, k.errors, k.start} {
+		if fd >= 0 {
+			if err := unix.SetNonblock(fd, true); err != nil {
+				return os.NewSyscallError("fcntl", err)
+			}
+		}
+	}
+	var st unix.Stat_t
+	k.outKind = 'f'
+	if unix.Fstat(1, &st) != nil {
+		k.stdout = false
+	} else if st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		k.outKind = 'p'
+	} else if st.Mode&unix.S_IFMT == unix.S_IFSOCK {
+		k.outKind = 's'
+	}
+	if !k.terminal {
+		return nil
+	}
+	// As QEMU itself would: no echo (the guest echoes), no lines, no signals, no CR to NL; but what
+	// the guest prints gets a CR before each NL.
+	if t, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
+		k.tty = t
+		raw := *t
+		raw.Iflag &^= unix.ICRNL | unix.INLCR | unix.IGNCR | unix.IXON | unix.ISTRIP | unix.BRKINT | unix.PARMRK
+		raw.Oflag |= unix.OPOST | unix.ONLCR
+		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.IEXTEN | unix.ISIG
+		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
+		unix.IoctlSetTermios(0, unix.TCSETS, &raw) // a terminal that is already gone shows at the next read
+		if unix.SetNonblock(1, true) == nil {
+			k.outKind = 'n'
+		}
+	}
+	return nil
+}
+
+// Places in the poll set.
+const (
+	pollSignals = iota
+	pollVMM
+	pollQMP
+	pollSerialOut
+	pollSerialIn
+	pollStdin
+	pollStdout
+	pollErrors
+	pollStart
+	pollCount
+)
+
+// step waits for something to happen and deals with it.
+func (k *keeper) step() {
+	if k.vmmGone && k.serialOut >= 0 && len(k.out) == 0 {
+		k.readSerial() // what is left; no more will come
+		return
+	}
+	var set [pollCount]unix.PollFd
+	want := func(i, fd int, events int16, cond bool) {
+		set[i] = unix.PollFd{Fd: -1, Events: events}
+		if cond {
+			set[i].Fd = int32(fd)
+		}
+	}
+	running := k.state == qmpRunning
+	want(pollSignals, k.signals, unix.POLLIN, true)
+	want(pollVMM, k.vmm, unix.POLLIN, !k.vmmGone)
+	want(pollQMP, k.qmp, unix.POLLIN, k.state != qmpClosed)
+	want(pollSerialOut, k.serialOut, unix.POLLIN, k.serialOut >= 0 && len(k.out) == 0)
+	want(pollSerialIn, k.serialIn, unix.POLLOUT, k.serialIn >= 0 && len(k.in) > 0)
+	want(pollStdin, 0, unix.POLLIN, running && k.stdin && len(k.in) == 0)
+	want(pollStdout, 1, unix.POLLOUT, len(k.out) > 0)
+	want(pollErrors, k.errors, unix.POLLIN, k.errors >= 0)
+	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.startConn < 0)
+
+	timeout := -1
+	switch {
+	case k.deadline != 0:
+		timeout = int(k.deadline - monotonicMS())
+		if timeout <= 0 {
+			k.impatient()
+			return
+		}
+	case !k.idle:
+		timeout = keeperIdleDelay
+	}
+	if n, err := unix.Poll(set[:], timeout); err != nil {
+		k.reapStrangers() // EINTR: a SIGCHLD, which Go keeps unblocked
+		return
+	} else if n == 0 {
+		if k.deadline == 0 {
+			k.idle = true
+			dropProgramPages()
+		}
+		return
+	}
+	k.idle = false
+	happened := func(i int) bool { return set[i].Revents != 0 }
+	if happened(pollSerialOut) {
+		k.readSerial()
+	}
+	if happened(pollStdout) {
+		k.writeStdout()
+	}
+	if happened(pollStdin) {
+		k.readStdin()
+	}
+	if happened(pollSerialIn) {
+		k.writeSerial()
+	}
+	if happened(pollStart) {
+		k.acceptStart()
+	}
+	if happened(pollErrors) {
+		k.readErrors()
+	}
+	if happened(pollQMP) && !k.client.read(k.message) {
+		k.state = qmpClosed
+	}
+	if happened(pollSignals) {
+		k.readSignals()
+	}
+	if happened(pollVMM) {
+		k.reapVMM()
+	}
+}
+
+// finished: QEMU is gone, and all that it said has been passed on. What could not be started stays
+// until somebody has asked for the reason.
+func (k *keeper) finished() bool {
+	if !k.vmmGone || k.serialOut >= 0 || len(k.out) > 0 {
+		return false
+	}
+	return k.end.started || k.end.stop != 0 || k.start < 0
+}
+
+// readSerial takes what the guest sent and passes it on at once.
+func (k *keeper) readSerial() {
+	n, err := unix.Read(k.serialOut, k.outBuf[:])
+	switch {
+	case err == unix.EINTR || err == unix.EAGAIN && !k.vmmGone:
+		return
+	case err != nil || n == 0: // after QEMU's end, EAGAIN too: nobody else will write
+		unix.Close(k.serialOut)
+		k.serialOut = -1
+		return
+	}
+	k.end.feed(k.outBuf[:n])
+	if k.end.loaderPanic && !k.quit && k.deadline == 0 {
+		k.deadline = monotonicMS() + keeperPanicDelay
+	}
+	if k.stdout {
+		k.out = k.outBuf[:n]
+		k.writeStdout()
+	}
+}
+
+// writeStdout writes what it can without waiting: a reader that has stopped reading must not keep us
+// from hearing a signal. The descriptor's own mode is not ours to change, so a pipe is asked first,
+// and gets no more than fits (pipe(7): a page, when it is writable).
+func (k *keeper) writeStdout() {
+	for len(k.out) > 0 {
+		b := k.out
+		var n int
+		var err error
+		switch k.outKind {
+		case 'p':
+			set := [1]unix.PollFd{{Fd: 1, Events: unix.POLLOUT}}
+			if r, err := unix.Poll(set[:], 0); r == 0 || err != nil {
+				return
+			}
+			n, err = unix.Write(1, b[:min(len(b), 4096)])
+		case 's':
+			n, err = unix.SendmsgN(1, b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		default:
+			n, err = unix.Write(1, b)
+		}
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return
+		case err != nil: // nobody reads any more, now or ever
+			k.stdout, k.out = false, nil
+		default:
+			k.out = b[n:]
+		}
+	}
+	k.out = nil
+}
+
+func (k *keeper) readStdin() {
+	n, err := unix.Read(0, k.inBuf[:])
+	switch {
+	case err == unix.EINTR || err == unix.EAGAIN:
+	case err != nil || n == 0:
+		k.stdin = false // a serial line has no end of file: the guest is not told
+	default:
+		k.in = k.inBuf[:n]
+		k.writeSerial()
+	}
+}
+
+// writeSerial: QEMU takes bytes as the guest does, so here they may have to wait.
+func (k *keeper) writeSerial() {
+	n, err := unix.Write(k.serialIn, k.in)
+	switch {
+	case err == unix.EINTR || err == unix.EAGAIN:
+	case err != nil:
+		unix.Close(k.serialIn)
+		k.serialIn, k.in, k.stdin = -1, nil, false
+	default:
+		k.in = k.in[n:]
+	}
+}
+
+// dropProgramPages gives back the pages of the program's file: 3.5 of the 4.2 MB that the keeper would
+// weigh for the rest of its life, most of them touched only once, at the start. What is needed again
+// comes back from the page cache, in a few microseconds. MADV_DONTNEED, of pages that nobody can write, loses nothing (madvise(2)); failing costs nothing.
+func dropProgramPages() {
+	auxv, err := unix.Auxv()
+	if err != nil {
+		return
+	}
+	const atPhdr, atPhnum = 3, 5
+	var table, num uintptr
+	for _, a := range auxv {
+		switch a[0] {
+		case atPhdr:
+			table = a[1]
+		case atPhnum:
+			num = a[1]
+		}
+	}
+	if table == 0 || num > maxPhdrs {
+		return
+	}
+	for i := range num {
+		// Elf64_Phdr: type, flags, offset, address, physical address, size in the file, ...
+		ph := *(*[7]uint64)(*(*unsafe.Pointer)(unsafe.Pointer(&[1]uintptr{table + i*elfPhdrLen})))
+		if uint32(ph[0]) == ptLoad && ph[0]>>32&2 == 0 { // not writable
+			addr, end := ph[2]&^4095, ph[2]+ph[4]
+			unix.Syscall(unix.SYS_MADVISE, uintptr(addr), uintptr(end-addr), unix.MADV_DONTNEED)
+		}
+	}
+}
+
+func monotonicMS() int64 {
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return ts.Nano() / 1e6
+}

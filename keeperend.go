@@ -1,0 +1,179 @@
+// keeperend.go is how a keeper and its machine end: by a signal, by QEMU's own end, or by lost patience.
+// Contract: whatever QEMU, the guest and the reader of its output do, a stop ends within seconds.
+
+package main
+
+import (
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// keeperSignalFD is known to the handler in signal_amd64.s.
+const keeperSignalFD = 63
+
+func keeperHandlers() (handler, restorer uintptr)
+
+// catchSignals sends the signals that end the machine to the pipe. A guest has no signals; all others
+// do what Go has them do, which is nothing in process 1.
+func catchSignals() error {
+	handler, restorer := keeperHandlers()
+	action := struct {
+		handler, flags, restorer uintptr
+		mask                     uint64
+	}{handler, saRestorer | saOnStack | saRestart, restorer, ^uint64(0)}
+	var unblock unix.Sigset_t // Go leaves blocked what was blocked before it, but for some
+	for _, s := range [...]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGABRT, unix.SIGPWR, sigRTMIN + 3, sigRTMIN + 4} {
+		_, _, errno := unix.Syscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
+		if errno != 0 {
+			return os.NewSyscallError("rt_sigaction", errno)
+		}
+		unblock.Val[0] |= 1 << (s - 1)
+	}
+	return os.NewSyscallError("rt_sigprocmask", unix.PthreadSigmask(unix.SIG_UNBLOCK, &unblock, nil))
+}
+
+const (
+	saOnStack  = 0x08000000
+	saRestart  = 0x10000000
+	saRestorer = 0x04000000
+	sigRTMIN   = unix.Signal(34) // the C library's; +3 and +4 are systemd's "halt" and "power off"
+)
+
+// readSignals: a guest has no signals, so those that end a process end the machine, and all others
+// do nothing.
+func (k *keeper) readSignals() {
+	var b [1]byte
+	for {
+		if n, err := unix.Read(k.signals, b[:]); err != nil || n != 1 {
+			return
+		}
+		if k.end.stop == 0 {
+			k.end.stop = int(b[0])
+		}
+		k.endVM()
+	}
+}
+
+// endVM ends the machine: with "quit" where QEMU listens, and by force where it does not (yet).
+func (k *keeper) endVM() {
+	switch {
+	case k.vmmGone: // it has ended by itself; what remains is output that nobody reads
+		k.deadline = monotonicMS() + keeperDrainDelay
+	case k.quit:
+	case k.state >= qmpReady && k.state != qmpClosed:
+		k.quit = true
+		k.deadline = monotonicMS() + keeperQuitDelay
+		k.command(qmpQuit)
+	default:
+		k.killVM()
+	}
+}
+
+// killVM ends QEMU by force. It has a user of its own, so this may not be allowed; then the end of its
+// parent does it.
+func (k *keeper) killVM() {
+	k.quit, k.killed = true, true
+	k.deadline = monotonicMS() + keeperQuitDelay
+	if unix.PidfdSendSignal(k.vmm, unix.SIGKILL, nil, 0) == unix.EPERM {
+		k.giveUp()
+	}
+}
+
+// giveUp stops waiting for QEMU.
+func (k *keeper) giveUp() {
+	k.vmmGone = true
+	k.end.signal = int(unix.SIGKILL)
+	k.deadline = monotonicMS() + keeperDrainDelay
+}
+
+// impatient: the deadline has passed.
+func (k *keeper) impatient() {
+	k.deadline = 0
+	switch {
+	case k.vmmGone: // and nobody reads the rest of the output
+		k.out, k.stdout = nil, false
+	case k.killed: // and still there: stuck in the kernel
+		k.giveUp()
+	case k.quit:
+		k.killVM()
+	default: // the loader has had its say
+		k.endVM()
+	}
+}
+
+// reapVMM takes QEMU's exit status.
+func (k *keeper) reapVMM() {
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_PIDFD, k.vmm, &info, unix.WEXITED|unix.WNOHANG, nil); err != nil || siginfoPid(&info) == 0 {
+		if err != unix.ECHILD {
+			return
+		}
+	}
+	k.vmmGone = true
+	k.end.status, k.end.signal = 0, 0
+	if info.Code == 1 { // CLD_EXITED
+		k.end.status = siginfoStatus(&info)
+	} else {
+		k.end.signal = siginfoStatus(&info)
+	}
+	// What it still said: QMP events and stderr decide what its end means.
+	if k.state != qmpClosed {
+		k.client.read(k.message)
+		k.state = qmpClosed
+	}
+	for k.errors >= 0 {
+		k.readErrors()
+	}
+	if k.released && !k.quit && k.end.signal == 0 && !k.end.started {
+		// A short guest's end comes before QEMU's answer to cont, and instead of it.
+		k.end.started = true
+		k.answerStart("")
+	}
+	k.deadline = 0
+	if k.end.stop != 0 {
+		k.deadline = monotonicMS() + keeperDrainDelay
+	}
+	k.failStart()
+}
+
+// reapStrangers buries processes that came into the container's pid namespace and lost their parent
+// there. QEMU's own end is reapVMM's.
+func (k *keeper) reapStrangers() {
+	for {
+		var info unix.Siginfo
+		if unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || siginfoPid(&info) == 0 {
+			return
+		}
+		var vmm unix.Siginfo
+		if unix.Waitid(unix.P_PIDFD, k.vmm, &vmm, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil && siginfoPid(&vmm) != 0 {
+			return // poll will say so
+		}
+		if unix.Waitid(unix.P_PID, siginfoPid(&info), nil, unix.WEXITED|unix.WNOHANG, nil) != nil {
+			return
+		}
+	}
+}
+
+// The fields of siginfo_t for SIGCHLD on 64-bit machines: sigaction(2).
+func siginfoPid(s *unix.Siginfo) int    { return int(*(*int32)(unsafe.Add(unsafe.Pointer(s), 16))) }
+func siginfoStatus(s *unix.Siginfo) int { return int(*(*int32)(unsafe.Add(unsafe.Pointer(s), 24))) }
+
+// close puts the terminal back and returns the exit code.
+func (k *keeper) close() int {
+	code, why := k.end.code()
+	l := levelInfo
+	if code == 125 || code == 134 || k.end.loaderPanic || k.end.signal != 0 && k.end.stop == 0 {
+		l = levelError
+	}
+	if !k.end.started {
+		l = levelInfo // start has told it
+	}
+	k.logf(l, "the machine has ended, exit code "+strconv.Itoa(code)+": "+why)
+	if k.tty != nil {
+		unix.IoctlSetTermios(0, unix.TCSETS, k.tty)
+	}
+	return code
+}

@@ -1,0 +1,115 @@
+// What the host's security module is told: the AppArmor profile or the SELinux
+// label that the process gets at its execve, and the label of the files on the
+// container's own file systems.
+//
+// A process that asked to be confined by a module that this host has not is
+// refused: it would run, unconfined. A label for files is not: it protects the
+// files from confined processes only, and without SELinux there are none.
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// checkLabels compares what a process asks for with what this host has.
+func checkLabels(p *specs.Process) error {
+	switch {
+	case p.ApparmorProfile != "" && !hasAppArmor():
+		return fmt.Errorf("process.apparmorProfile %q: AppArmor is not enabled on this host", p.ApparmorProfile)
+	case p.SelinuxLabel != "" && !hasSELinux():
+		return fmt.Errorf("process.selinuxLabel %q: SELinux is not enabled on this host", p.SelinuxLabel)
+	}
+	return nil
+}
+
+func hasAppArmor() bool {
+	enabled, err := readFile("/sys/module/apparmor/parameters/enabled", 16)
+	return err == nil && strings.HasPrefix(string(enabled), "Y")
+}
+
+func hasSELinux() bool {
+	var st unix.Statfs_t
+	return unix.Statfs("/sys/fs/selinux", &st) == nil && uint32(st.Type) == unix.SELINUX_MAGIC
+}
+
+// inheritProc gives the stub the host's procfs, if there is a label to write. A
+// label goes to a file of the process's own, and the container's /proc may be
+// anything (CVE-2019-16884); a procfs of our own could not be mounted from
+// inside a user namespace whose /proc is masked.
+func (c *processPlan) inheritProc() (closeProc func(), err error) {
+	if c.process.ApparmorProfile == "" && c.process.SelinuxLabel == "" {
+		return func() {}, nil
+	}
+	if !isProcfs("/proc") {
+		return nil, fmt.Errorf("/proc is not a procfs: labels cannot be set")
+	}
+	fd, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /proc: %w", err)
+	}
+	c.proc = c.inherit(fd)
+	return func() { unix.Close(fd) }, nil
+}
+
+// label makes the next execve, which is that of the process, change over.
+func (c *processPlan) label() {
+	if profile := c.process.ApparmorProfile; profile != "" {
+		c.at("set the AppArmor profile %q", profile)
+		// Where modules are stacked the file without a directory is the first one's.
+		var plain, done label
+		fd := c.alloc(8)
+		c.openAttr("apparmor/exec").on(unix.ENOENT, &plain).into(fd)
+		c.jump(&done)
+		c.place(&plain)
+		c.openAttr("exec").into(fd)
+		c.place(&done)
+		c.writeAttr(valueAt(fd), "exec "+profile)
+	}
+	if context := c.process.SelinuxLabel; context != "" {
+		c.at("set the SELinux label %q", context)
+		c.writeAttr(c.openAttr("exec"), context)
+	}
+}
+
+// openAttr opens a file of this process's attributes: "self" is whoever opens
+// it, and nothing mounted over it is crossed.
+func (c *processPlan) openAttr(name string) call {
+	how := c.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS)
+	return c.call(unix.SYS_OPENAT2, c.proc, "self/attr/"+name, how, 24)
+}
+
+func (c *processPlan) writeAttr(fd any, value string) {
+	c.call(unix.SYS_WRITE, fd, value, len(value))
+	c.call(unix.SYS_CLOSE, fd)
+}
+
+// labelMounts adds linux.mountLabel to the file systems that are made for the
+// container. What shows the kernel's own objects keeps their labels.
+func labelMounts(mounts []mountRequest, label string) {
+	for i := range mounts {
+		m := &mounts[i]
+		switch {
+		case m.bind || m.remount:
+		case m.fstype == "proc" || m.fstype == "sysfs" || m.fstype == "cgroup" || m.fstype == "cgroup2":
+		case m.fstype == "mqueue": // takes no options: see labelRoot
+			m.xattr = label
+		default:
+			m.data = append(m.data, `context="`+label+`"`) // categories have commas
+		}
+	}
+}
+
+// labelRoot labels the root directory of a file system that has just been
+// mounted.
+func (r *rootfs) labelRoot(m *mountRequest) {
+	if m.xattr == "" {
+		return
+	}
+	fd := r.open(m.dest, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	r.call(unix.SYS_FSETXATTR, fd, "security.selinux", m.xattr, len(m.xattr), 0)
+	r.call(unix.SYS_CLOSE, fd)
+}

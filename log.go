@@ -1,0 +1,119 @@
+// log.go owns --log, its formats and its levels.
+//
+// What engines rely on:
+//   - At the default level a failed command writes exactly one line, of level
+//     "error", as its last; a successful one writes nothing. podman reads the
+//     whole file as one JSON object, and the shim takes the last "error" line of
+//     a file that all commands on one container share.
+//   - A JSON line is {"level","msg","time"}, time in RFC 3339: one other form
+//     and the shim gives up on the file.
+//   - The file is opened for appending, for each line, and never truncated; if
+//     it cannot be opened the command goes on, for a lost log must not keep a
+//     container from being stopped. The error is on stderr in any case.
+//   - Nothing is ever logged to stdout. Without --log the levels below error go
+//     to stderr, but not from commands that hand their stderr to the container
+//     (create, run, exec, restore): give these --log or --debug-log.
+//
+// --debug-log (upstream's) writes all levels, as JSON, to
+// <root>/log-<time>.json besides; --debug-config keeps a copy of each config in
+// <root>/container-<id>.json.
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+type level int
+
+const (
+	levelError level = iota // also "off": the final error is part of the contract
+	levelWarn
+	levelInfo
+	levelDebug
+	levelTrace
+)
+
+func (l level) String() string {
+	return [...]string{"error", "warning", "info", "debug", "trace"}[l]
+}
+
+// maxLevel is the least important level that is wanted.
+func (g *globals) maxLevel() level {
+	switch {
+	case g.logLevel == "trace":
+		return levelTrace
+	case g.debug || g.logLevel == "debug":
+		return levelDebug
+	case g.logLevel == "info":
+		return levelInfo
+	case g.logLevel == "warn":
+		return levelWarn
+	}
+	return levelError
+}
+
+func (g *globals) warnf(format string, args ...any)  { g.logf(levelWarn, format, args...) }
+func (g *globals) infof(format string, args ...any)  { g.logf(levelInfo, format, args...) }
+func (g *globals) debugf(format string, args ...any) { g.logf(levelDebug, format, args...) }
+
+func (g *globals) logf(l level, format string, args ...any) {
+	if l > g.maxLevel() && !g.debugLog {
+		return
+	}
+	msg := fmt.Sprintf(format, args...)
+	g.writeLog(l, msg)
+	if g.log == "" && !g.quietStderr && l <= g.maxLevel() {
+		os.Stderr.Write(logLine("text", l, msg, time.Now()))
+	}
+}
+
+// writeLog appends one line to the files that want it.
+func (g *globals) writeLog(l level, msg string) {
+	if g.log != "" && l <= g.maxLevel() {
+		appendLine(g.log, 0o644, logLine(g.logFormat, l, msg, time.Now()))
+	}
+	if g.debugLog && g.root != "" {
+		os.MkdirAll(g.root, 0o700)
+		name := "log-" + g.started.UTC().Format(time.RFC3339) + ".json"
+		appendLine(filepath.Join(g.root, name), 0o600, logLine("json", l, msg, time.Now()))
+	}
+}
+
+// appendLine ignores errors, see above.
+func appendLine(path string, mode os.FileMode, line []byte) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, mode)
+	if err != nil {
+		return
+	}
+	f.Write(line)
+	f.Close()
+}
+
+// logLine formats one line. The time is UTC: the local zone would cost reading
+// /etc/localtime.
+func logLine(format string, l level, msg string, now time.Time) []byte {
+	stamp := now.UTC().Format(time.RFC3339)
+	if format != "json" {
+		return fmt.Appendf(nil, "time=%q level=%s msg=%q\n", stamp, l, msg)
+	}
+	b := append(make([]byte, 0, len(msg)+64), `{"level":"`...)
+	b = append(b, l.String()...)
+	b = append(b, `","msg":"`...)
+	b = appendJSON(b, msg)
+	b = append(b, `","time":"`...)
+	b = append(b, stamp...)
+	return append(b, '"', '}', '\n')
+}
+
+// keepConfig is --debug-config: a copy of what the engine asked for, to look at
+// afterwards.
+func (g *globals) keepConfig(id string, config []byte) {
+	if g.debugConfig {
+		os.MkdirAll(g.root, 0o700)
+		os.WriteFile(filepath.Join(g.root, "container-"+id+".json"), config, 0o600)
+	}
+}

@@ -1,0 +1,136 @@
+// The spec's list of namespaces: which to make, which to join, and whether
+// joining takes a second fork. init.go enters them.
+
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// namespaces is what the spec's list comes to.
+type namespaces struct {
+	create uint64 // CLONE_NEW… of those to make
+	join   []joinedNamespace
+	fork   bool // a second fork is needed to enter them
+	forked call // that fork
+}
+
+type joinedNamespace struct {
+	kind   specs.LinuxNamespaceType
+	path   string
+	flag   uint64
+	inside bool // it belongs to the user namespace that is joined, too
+	fd     int  // here
+	stubFD int  // in the stub
+}
+
+func (n *namespaces) isNew(flag uint64) bool { return n.create&flag != 0 }
+
+func (n *namespaces) joins(flag uint64) bool {
+	for _, j := range n.join {
+		if j.flag == flag {
+			return true
+		}
+	}
+	return false
+}
+
+func namespaceFlag(kind specs.LinuxNamespaceType) uint64 {
+	switch kind {
+	case specs.PIDNamespace:
+		return unix.CLONE_NEWPID
+	case specs.NetworkNamespace:
+		return unix.CLONE_NEWNET
+	case specs.MountNamespace:
+		return unix.CLONE_NEWNS
+	case specs.IPCNamespace:
+		return unix.CLONE_NEWIPC
+	case specs.UTSNamespace:
+		return unix.CLONE_NEWUTS
+	case specs.UserNamespace:
+		return unix.CLONE_NEWUSER
+	case specs.CgroupNamespace:
+		return unix.CLONE_NEWCGROUP
+	case specs.TimeNamespace:
+		return unix.CLONE_NEWTIME
+	}
+	return 0
+}
+
+// readNamespaces opens the namespaces to join, and checks that each is what
+// the spec calls it.
+func readNamespaces(list []specs.LinuxNamespace) (n namespaces, err error) {
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	for _, ns := range list {
+		flag := namespaceFlag(ns.Type)
+		if ns.Path == "" {
+			n.create |= flag
+			continue
+		}
+		fd, err := unix.Open(ns.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return n, fmt.Errorf("namespace %q: open %s: %w", ns.Type, ns.Path, err)
+		}
+		n.join = append(n.join, joinedNamespace{kind: ns.Type, path: ns.Path, flag: flag, fd: fd})
+		kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+		if err != nil {
+			return n, fmt.Errorf("namespace %q: %s is not a namespace", ns.Type, ns.Path)
+		}
+		if uint64(kind) != flag {
+			return n, fmt.Errorf("namespace %q: %s is a namespace of another type", ns.Type, ns.Path)
+		}
+	}
+	n.findOwners()
+	// The mount namespace last: joining it changes root and cwd.
+	slices.SortStableFunc(n.join, func(a, b joinedNamespace) int {
+		return btoi(a.flag == unix.CLONE_NEWNS) - btoi(b.flag == unix.CLONE_NEWNS)
+	})
+	n.fork = n.joins(unix.CLONE_NEWPID) || n.isNew(unix.CLONE_NEWTIME) ||
+		n.isNew(unix.CLONE_NEWPID) && (n.isNew(unix.CLONE_NEWUSER) || n.joins(unix.CLONE_NEWUSER))
+	return n, nil
+}
+
+// findOwners marks the namespaces that belong to the user namespace that is
+// joined with them.
+func (n *namespaces) findOwners() {
+	var user unix.Stat_t
+	for _, j := range n.join {
+		if j.flag == unix.CLONE_NEWUSER && unix.Fstat(j.fd, &user) != nil {
+			return
+		}
+	}
+	if user.Ino == 0 {
+		return
+	}
+	for i := range n.join {
+		owner, err := unix.IoctlRetInt(n.join[i].fd, unix.NS_GET_USERNS)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		n.join[i].inside = n.join[i].flag != unix.CLONE_NEWUSER && unix.Fstat(owner, &st) == nil && st.Ino == user.Ino && st.Dev == user.Dev
+		unix.Close(owner)
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (n *namespaces) close() {
+	for _, j := range n.join {
+		unix.Close(j.fd)
+	}
+	n.join = nil
+}

@@ -1,0 +1,399 @@
+// What the container's process is: user, groups, capabilities, limits, working
+// directory, terminal, and what it executes. Everything here only writes
+// operations; init.go says in which order.
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// processPlan is what the operations for one process are made from: the
+// container's own, or one that exec adds.
+type processPlan struct {
+	*stub
+	id         string
+	process    *specs.Process
+	linux      *specs.Linux // the container's
+	caps       capabilities
+	seccomp    *seccompFilter // nil: none
+	newKeyring bool
+	preserved  int // how many of the caller's descriptors from 3 on are the process's
+	listener   int // descriptor in the stub of the start socket, if it waits for start
+
+	scheduled bool // see schedule
+	proc      int  // the host's procfs in the stub, where there are labels to set
+
+	outside addr // not 0 there: wait for the parent to move us into the cgroup
+
+	pty  any    // the terminal's slave
+	cwd  addr   // where the working directory's name is written
+	keep uint64 // capabilities kept until the filter is loaded
+	conn call   // the connection of who called start, if errors go there
+}
+
+// become turns the stub into the process as far as that goes without an execve.
+func (c *processPlan) become(exe string) {
+	p := c.process
+	c.sessionKeyring()
+	if p.Terminal {
+		c.takeTerminal()
+	} else {
+		c.ownStdio(c.files, p.User.UID)
+	}
+	c.label()
+	c.settle()
+	c.schedule(false)
+	c.domain()
+	c.rlimits(p.Rlimits)
+	again := c.enterCwd(p.Cwd)
+	// Without no_new_privs a filter is loaded only by who has CAP_SYS_ADMIN;
+	// the filter comes last, so that capability stays until then.
+	if c.seccomp != nil && !p.NoNewPrivileges {
+		c.keep = 1 << unix.CAP_SYS_ADMIN
+	}
+	c.identity(p.User, c.caps, c.keep)
+	if p.NoNewPrivileges {
+		c.at("set no_new_privs")
+		c.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	}
+	again()
+	c.cwd = c.alloc(unix.PathMax)
+	c.call(unix.SYS_GETCWD, c.cwd, unix.PathMax)
+	c.at("exec: %q", p.Args[0])
+	c.call(unix.SYS_FACCESSAT2, at_FDCWD, exe, unix.X_OK, unix.AT_EACCESS).ignore(unix.ENOSYS)
+	c.at("set the umask")
+	umask := uint32(0o022)
+	if p.User.Umask != nil {
+		umask = *p.User.Umask
+	}
+	c.call(unix.SYS_UMASK, umask)
+}
+
+// capabilities are the five sets as bit masks.
+type capabilities struct {
+	bounding, effective, permitted, inheritable, ambient uint64
+}
+
+// readCapabilities reads the spec's sets, keeping what held permits. The spec
+// wants a warning, not an error, for what cannot be granted.
+func readCapabilities(c *specs.LinuxCapabilities, held uint64, warn func(string, ...any)) (capabilities, error) {
+	var sets capabilities
+	if c == nil {
+		return sets, nil
+	}
+	lost := map[string]bool{}
+	for _, s := range []struct {
+		name string
+		list []string
+		mask *uint64
+	}{
+		{"bounding", c.Bounding, &sets.bounding},
+		{"effective", c.Effective, &sets.effective},
+		{"permitted", c.Permitted, &sets.permitted},
+		{"inheritable", c.Inheritable, &sets.inheritable},
+		{"ambient", c.Ambient, &sets.ambient},
+	} {
+		for _, name := range s.list {
+			n := capabilityNumber(name)
+			if n < 0 {
+				return sets, fmt.Errorf("process.capabilities.%s: unknown capability %q", s.name, name)
+			}
+			if held&(1<<n) == 0 {
+				lost[name] = true
+				continue
+			}
+			*s.mask |= 1 << n
+		}
+	}
+	for name := range lost {
+		warn("capability %s cannot be granted here: runh does not have it", name)
+	}
+	// What the kernel would refuse as a whole is trimmed to what is sound.
+	sets.effective &= sets.permitted
+	sets.ambient &= sets.permitted & sets.inheritable
+	return sets, nil
+}
+
+// heldCapabilities is what this process may pass on: its permitted set.
+func heldCapabilities() uint64 {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return 0
+	}
+	return uint64(data[0].Permitted) | uint64(data[1].Permitted)<<32
+}
+
+// capset sets the effective, permitted and inheritable sets.
+func (p *program) capset(effective, permitted, inheritable uint64) call {
+	hdr := p.words(unix.LINUX_CAPABILITY_VERSION_3) // pid 0: itself
+	lo := func(v uint64) uint64 { return v & 0xffffffff }
+	data := p.words(lo(effective)|permitted<<32, lo(inheritable)|(effective>>32)<<32, permitted>>32|(inheritable>>32)<<32)
+	return p.call(unix.SYS_CAPSET, hdr, data)
+}
+
+// spendPrivileges does what only the host's root may do, and root of the user
+// namespace that is entered next may not.
+func (c *processPlan) spendPrivileges() {
+	c.schedule(true)
+	c.raiseLimits(c.process.Rlimits)
+}
+
+// identity becomes the user of the process. The capabilities in keep stay
+// permitted and effective for what is still to be done before the execve.
+func (p *program) identity(user specs.User, caps capabilities, keep uint64) {
+	p.at("drop capabilities from the bounding set")
+	for n := range capabilityNames {
+		if caps.bounding&(1<<n) == 0 {
+			p.call(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, n, 0, 0, 0).ignore(unix.EINVAL) // a kernel that does not know it
+		}
+	}
+	p.at("set the user %d:%d", user.UID, user.GID)
+	p.call(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0, 0, 0)
+	groups := p.alloc(4 * len(user.AdditionalGids))
+	for i, g := range user.AdditionalGids {
+		binary.NativeEndian.PutUint32(p.view(groups+addr(4*i), 4), g)
+	}
+	set := p.call(unix.SYS_SETGROUPS, len(user.AdditionalGids), groups)
+	if len(user.AdditionalGids) == 0 {
+		set.ignore(unix.EPERM) // a user namespace that denies setgroups: there are none
+	}
+	p.call(unix.SYS_SETRESGID, uint64(user.GID), uint64(user.GID), uint64(user.GID))
+	p.call(unix.SYS_SETRESUID, uint64(user.UID), uint64(user.UID), uint64(user.UID))
+	p.at("set capabilities")
+	p.capset(caps.effective|keep, caps.permitted|keep, caps.inheritable)
+	p.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0).ignore(unix.EINVAL)
+	for n := range capabilityNames {
+		if caps.ambient&(1<<n) != 0 {
+			p.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0)
+		}
+	}
+}
+
+// rlimits sets the resource limits. They come late: a limit on descriptors or
+// address space is the process's, not the set-up's.
+func (p *program) rlimits(list []specs.POSIXRlimit) {
+	for _, l := range list {
+		p.at("set %s to soft %d, hard %d", l.Type, l.Soft, l.Hard)
+		p.call(unix.SYS_PRLIMIT64, 0, rlimitNumber(l.Type), p.words(l.Soft, l.Hard), 0)
+	}
+}
+
+// raiseLimits lifts the hard limits that the process is to have and we have not:
+// inside a user namespace nobody may, whatever its capabilities there.
+func (p *program) raiseLimits(list []specs.POSIXRlimit) {
+	for _, l := range list {
+		var old unix.Rlimit
+		if unix.Getrlimit(rlimitNumber(l.Type), &old) == nil && old.Max < l.Hard {
+			p.at("raise %s to %d", l.Type, l.Hard)
+			p.call(unix.SYS_PRLIMIT64, 0, rlimitNumber(l.Type), p.words(l.Hard, l.Hard), 0)
+		}
+	}
+}
+
+// enterCwd is called before and after the change of user: the directory may be
+// open only to root, or (on a network file system) only to the user.
+func (p *program) enterCwd(cwd string) (again func()) {
+	p.at("chdir to cwd (%q) set in config.json failed", cwd)
+	notYet := p.words(1) // becomes the 0 of a chdir that worked
+	p.call(unix.SYS_CHDIR, cwd).ignore(unix.EACCES, unix.EPERM).into(notYet)
+	return func() {
+		p.at("chdir to cwd (%q) set in config.json failed", cwd)
+		var done label
+		p.equal(notYet, 0, &done)
+		p.call(unix.SYS_CHDIR, cwd)
+		p.place(&done)
+	}
+}
+
+// ownStdio gives pipes and terminals on 0, 1 and 2 to the user, who may want to
+// open /dev/stdout again. Never a device that others share (/dev/null!), and
+// never a file, which keeps the owner it has.
+func (p *program) ownStdio(fds []uintptr, uid uint32) {
+	p.at("change the owner of stdio")
+	for n, fd := range fds[:3] {
+		var st unix.Stat_t
+		if unix.Fstat(int(fd), &st) != nil || st.Uid == uid {
+			continue
+		}
+		if t := st.Mode & unix.S_IFMT; t == unix.S_IFIFO || t == unix.S_IFSOCK {
+			p.call(unix.SYS_FCHOWN, n, uint64(uid), -1).ignoreAll() // a refusal matters only to who reopens it
+		}
+	}
+}
+
+// newTerminal makes a terminal's slave of the process's own from a master that
+// has just been opened. TIOCGPTPEER takes no path, and fails on anything that
+// is not a terminal's master: nothing the image has under these names is
+// trusted.
+func (c *processPlan) newTerminal(master call) call {
+	c.call(unix.SYS_IOCTL, master, unix.TIOCSPTLCK, c.words(0))
+	c.pty = c.call(unix.SYS_IOCTL, master, unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	c.call(unix.SYS_FCHOWN, c.pty, uint64(c.process.User.UID), -1)
+	if size := c.process.ConsoleSize; size != nil {
+		var ws [8]byte
+		binary.NativeEndian.PutUint16(ws[0:], uint16(size.Height))
+		binary.NativeEndian.PutUint16(ws[2:], uint16(size.Width))
+		c.call(unix.SYS_IOCTL, c.pty, unix.TIOCSWINSZ, ws[:])
+	}
+	return master
+}
+
+// cleanStart undoes what the caller's process may have left in us, and ties
+// the init's life to the parent's until placeArmed.
+func (c *processPlan) cleanStart() {
+	c.at("prepare")
+	c.dieWithParent()
+	c.call(unix.SYS_CLOSE_RANGE, len(c.files), uint64(^uint32(0)), 0)
+	byDefault := c.alloc(32) // struct sigaction: SIG_DFL, no flags
+	for sig := 1; sig <= 64; sig++ {
+		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
+			c.call(unix.SYS_RT_SIGACTION, sig, byDefault, 0, 8)
+		}
+	}
+	c.call(unix.SYS_RT_SIGPROCMASK, sigSetmask, c.words(0), 0, 8)
+	c.call(unix.SYS_UMASK, 0)
+	c.call(unix.SYS_SETSID)
+	// Until the execve nobody without CAP_SYS_PTRACE over us may look in.
+	c.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+const sigSetmask = 2
+
+func (p *program) dieWithParent() {
+	p.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(unix.SIGKILL), 0, 0, 0)
+}
+
+// forkSibling goes on in a child of the parent's, as the parent sees it; this
+// process ends. The result is the child's pid.
+func (p *program) forkSibling(namespaces uint64) call {
+	var child label
+	forked := p.call(unix.SYS_CLONE, namespaces|unix.CLONE_PARENT|uint64(unix.SIGCHLD), 0, 0, 0, 0).ifZero(&child)
+	// The child may be faster than the half that stores its pid, and the parent
+	// looks for that as soon as it hears from the child.
+	pid := addr(p.op(forked.i).result)
+	p.call(unix.SYS_FUTEX, pid, futexWake, 1)
+	p.call(unix.SYS_EXIT_GROUP, 0)
+	p.place(&child)
+	p.call(unix.SYS_FUTEX, pid, futexWait, 0, p.words(10, 0)).ignore(unix.EAGAIN)
+	return forked
+}
+
+// sendDescriptor reports a place, with a descriptor in the message.
+func (p *program) sendDescriptor(fd call, place uint64) {
+	// struct cmsghdr {len, level, type} and the number, which is stored there
+	// as a 64-bit result: the padding takes the upper half.
+	control := p.words(20, uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32, 0)
+	p.call(unix.SYS_DUP, fd).into(control + 16)
+	iov := p.words(uint64(p.words(0, place)), 16)
+	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 24, 0)
+	p.call(unix.SYS_SENDMSG, syncFD, msg, 0)
+}
+
+// sessionKeyring gives the container a session keyring of its own: the
+// caller's may hold keys that are not its business.
+func (c *processPlan) sessionKeyring() {
+	if !c.newKeyring {
+		return
+	}
+	c.at("make a session keyring")
+	c.call(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, "_ses."+c.id).ignore(unix.ENOSYS, unix.EPERM, unix.EDQUOT)
+}
+
+// takeTerminal makes the terminal 0, 1 and 2, and the session's own.
+func (c *processPlan) takeTerminal() {
+	c.at("take the terminal")
+	for fd := range 3 {
+		c.call(unix.SYS_DUP3, c.pty, fd, 0)
+	}
+	c.call(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0)
+}
+
+// settle closes what is not needed any more, so that a small limit on
+// descriptors is the process's problem and not ours: the start socket becomes 3.
+func (c *processPlan) settle() {
+	c.at("close descriptors")
+	if c.listener != 0 {
+		c.call(unix.SYS_DUP3, c.listener, programFD, unix.O_CLOEXEC)
+	}
+	c.call(unix.SYS_CLOSE_RANGE, firstFD+c.preserved, uint64(^uint32(0)), 0)
+}
+
+// execute becomes the process. Errors go to who called start, where that is
+// another than the parent.
+func (c *processPlan) execute(exe string, env []string) {
+	var failures []failure
+	failing := func(what string, op call) {
+		f := failure{what: what, at: new(label)}
+		op.orElse(f.at)
+		failures = append(failures, f)
+	}
+	// The caller's descriptors move down to 3; everything else closes.
+	for i := range c.preserved {
+		failing("move descriptors", c.call(unix.SYS_DUP3, firstFD+i, 3+i, 0))
+	}
+	failing("close descriptors", c.call(unix.SYS_CLOSE_RANGE, 3+c.preserved, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC))
+	argv, envp := c.strs(c.process.Args), c.strs(env)
+	rest := func() {
+		if c.keep != 0 {
+			failing("set capabilities", c.capset(c.caps.effective, c.caps.permitted, c.caps.inheritable))
+		}
+		failing(fmt.Sprintf("exec: %q", exe), c.call(unix.SYS_EXECVE, exe, argv, envp))
+	}
+	next := rest
+	if c.seccomp != nil {
+		load := c.loadSeccomp(c.seccomp)
+		failing("load the seccomp filter", load)
+		if c.seccomp.notify {
+			next = func() { c.handListener(load, failing, rest) }
+		}
+	}
+	next()
+
+	for _, f := range failures {
+		c.place(f.at)
+		if c.conn.p == nil {
+			c.at("%s", f.what)
+			c.call(unix.SYS_WRITE, syncFD, addr(errnoAddr), 16).ignoreAll()
+			c.call(unix.SYS_EXIT_GROUP, 1)
+			continue
+		}
+		text := c.bytes([]byte(f.what))
+		iov := c.words(errnoAddr, 8, uint64(text), uint64(len(f.what)))
+		c.call(unix.SYS_WRITEV, c.conn, iov, 2).ignoreAll()
+		c.call(unix.SYS_EXIT_GROUP, 1)
+	}
+}
+
+// failure is an end of the program that tells the caller of start.
+type failure struct {
+	what string
+	at   *label
+}
+
+// loadSeccomp installs the filter; from here on it judges us too.
+func (p *program) loadSeccomp(f *seccompFilter) call {
+	code := p.alloc(8 * len(f.prog))
+	for i, ins := range f.prog {
+		b := p.view(code+addr(8*i), 8)
+		binary.NativeEndian.PutUint16(b, ins.Code)
+		b[2], b[3] = ins.Jt, ins.Jf
+		binary.NativeEndian.PutUint32(b[4:], ins.K)
+	}
+	const setModeFilter = 1
+	return p.call(unix.SYS_SECCOMP, setModeFilter, f.flags, p.words(uint64(len(f.prog)), uint64(code)))
+}
+
+// checkCwd looks at the name of the working directory, once the stub has
+// written it. CVE-2024-21626: one outside the root, reached through a descriptor
+// or a mount that slipped in, has no name that begins with a slash.
+func (c *processPlan) checkCwd() error {
+	if c.view(c.cwd, 1)[0] != '/' {
+		return fmt.Errorf("chdir to cwd (%q) set in config.json failed: it is outside the rootfs", c.process.Cwd)
+	}
+	return nil
+}

@@ -1,0 +1,329 @@
+// A program is a list of raw system calls for another process to make: the
+// set-up of a container, compiled by the process that was asked for it and run
+// by the stub (stub_amd64.s), which is nothing but an interpreter of such lists.
+//
+// It lives in shared memory. Operations are written there one by one; each may
+// use the results of earlier ones, name the errors it expects and where they
+// lead, and carries the name of its step for the error message. Nothing here
+// makes a system call on behalf of the container: init.go, rootfs.go, process.go
+// and jail.go say which, stub.go starts the interpreter and talks with it.
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where the shared memory is mapped in the stub, and how it is divided. The
+// memory is sparse: only what is touched exists.
+const (
+	programBase = 0x10000000
+	programSize = 0x4000000 // 64 MiB of address space
+	opsOffset   = 0x1000    // the header has the first page
+	dataOffset  = 0x1000000 // room for 116 480 operations
+)
+
+// header is the first page of the shared memory.
+type header struct {
+	entry  uint64 // address of the operation to begin with
+	errno  uint64 // of the operation that failed last,
+	failed uint64 // and its address
+}
+
+const errnoAddr = programBase + 8 // of header.errno, in the stub
+
+// op is one system call. The field order is known to the stub.
+type op struct {
+	nr     uint64
+	args   [6]uint64
+	deref  uint64 // bit i: args[i] is the address of the value
+	value  uint64 // the result, unless it is sent elsewhere
+	result uint64 // address that gets the result: &value by default
+	expect [3]struct {
+		errno uint64 // an expected error
+		to    uint64 // and where it leads
+	}
+	zero uint64 // where a result of 0 leads, 0: to the next operation
+	fail uint64 // where any other error leads
+}
+
+const opSize = uint64(unsafe.Sizeof(op{}))
+
+// program is the memory and its two fill marks.
+type program struct {
+	mem   []byte
+	ops   int
+	data  int
+	names []string // by operation: the step that an error message names
+	step  string
+	onErr uint64 // where unexpected errors lead from now on
+}
+
+// call is an operation already written. As an argument of a later one it
+// stands for its result.
+type call struct {
+	p *program
+	i int
+}
+
+// label is a place in the program, possibly not reached yet: the fields in
+// wait are patched once it is.
+type label struct {
+	addr uint64
+	wait []*uint64
+}
+
+// addr is a place in the stub's view of the shared memory.
+type addr uint64
+
+// valueAt stands, as an argument, for the value at an address at that time.
+type valueAt addr
+
+// newProgram lays out a program in mem, which is zero. Its first two
+// operations are the default end of all errors: tell the parent, and exit.
+func newProgram(mem []byte) *program {
+	p := &program{mem: mem, data: dataOffset}
+	p.step = "report"
+	p.call(unix.SYS_WRITE, syncFD, addr(errnoAddr), 16)
+	p.call(unix.SYS_EXIT_GROUP, 1)
+	p.onErr = p.opAddr(0)
+	p.header().entry = p.opAddr(p.ops)
+	return p
+}
+
+func (p *program) header() *header { return (*header)(unsafe.Pointer(&p.mem[0])) }
+
+func (p *program) op(i int) *op {
+	return (*op)(unsafe.Pointer(&p.mem[opsOffset+uint64(i)*opSize]))
+}
+
+func (p *program) opAddr(i int) uint64 { return programBase + opsOffset + uint64(i)*opSize }
+
+// at names the step that the next operations belong to.
+func (p *program) at(format string, args ...any) {
+	if len(args) == 0 {
+		p.step = format
+		return
+	}
+	p.step = fmt.Sprintf(format, args...)
+}
+
+// call appends a system call. Arguments are numbers, strings and bytes (copied
+// into the shared memory; their address is passed), earlier calls (their
+// result is passed), or addresses.
+func (p *program) call(nr int, args ...any) call {
+	if p.ops >= (dataOffset-opsOffset)/int(opSize) {
+		panic("BUG: the program has too many operations")
+	}
+	i := p.ops
+	p.ops++
+	o := p.op(i)
+	*o = op{nr: uint64(nr), fail: p.onErr, result: p.opAddr(i) + uint64(unsafe.Offsetof(o.value))}
+	for n, a := range args {
+		var deref bool
+		o.args[n], deref = p.argument(a)
+		if deref {
+			o.deref |= 1 << n
+		}
+	}
+	p.names = append(p.names, p.step)
+	return call{p, i}
+}
+
+func (p *program) argument(a any) (v uint64, deref bool) {
+	switch a := a.(type) {
+	case int:
+		return uint64(a), false
+	case uint32:
+		return uint64(a), false
+	case uint64:
+		return a, false
+	case uintptr:
+		return uint64(a), false
+	case addr:
+		return uint64(a), false
+	case string:
+		return uint64(p.str(a)), false
+	case []byte:
+		return uint64(p.bytes(a)), false
+	case call:
+		return p.op(a.i).result, true
+	case valueAt:
+		return uint64(a), true
+	}
+	panic(fmt.Sprintf("BUG: argument of type %T", a))
+}
+
+// alloc reserves n zero bytes, aligned to 8.
+func (p *program) alloc(n int) addr {
+	a := p.data
+	p.data += (n + 7) &^ 7
+	if p.data > len(p.mem) {
+		panic("BUG: the program's data outgrew its memory")
+	}
+	return addr(programBase + a)
+}
+
+// bytes copies b into the shared memory.
+func (p *program) bytes(b []byte) addr {
+	a := p.alloc(len(b))
+	copy(p.view(a, len(b)), b)
+	return a
+}
+
+// str copies s and its terminating zero into the shared memory.
+func (p *program) str(s string) addr {
+	a := p.alloc(len(s) + 1)
+	copy(p.view(a, len(s)), s)
+	return a
+}
+
+// strs lays out a zero-terminated array of strings, as execve wants it.
+func (p *program) strs(list []string) addr {
+	a := p.alloc(8 * (len(list) + 1))
+	for i, s := range list {
+		binary.NativeEndian.PutUint64(p.view(a, 8*(len(list)+1))[8*i:], uint64(p.str(s)))
+	}
+	return a
+}
+
+// words lays out 64-bit words.
+func (p *program) words(w ...uint64) addr {
+	a := p.alloc(8 * len(w))
+	for i, v := range w {
+		binary.NativeEndian.PutUint64(p.view(a+addr(8*i), 8), v)
+	}
+	return a
+}
+
+// view is the parent's view of n bytes of the shared memory.
+func (p *program) view(a addr, n int) []byte {
+	off := int(a - programBase)
+	return p.mem[off : off+n : off+n]
+}
+
+// on says where an expected error leads. A call has room for three.
+func (c call) on(errno unix.Errno, to *label) call {
+	o := c.p.op(c.i)
+	for i := range o.expect {
+		if e := &o.expect[i]; e.errno == 0 {
+			e.errno = uint64(errno)
+			to.refer(&e.to)
+			return c
+		}
+	}
+	panic("BUG: a fourth expected error")
+}
+
+// ignore goes on with the next operation when one of these errors occurs.
+func (c call) ignore(errnos ...unix.Errno) call {
+	for _, e := range errnos {
+		c.on(e, &label{addr: c.p.opAddr(c.i + 1)})
+	}
+	return c
+}
+
+// ignoreAll goes on with the next operation whatever happens.
+func (c call) ignoreAll() call {
+	c.p.op(c.i).fail = c.p.opAddr(c.i + 1)
+	return c
+}
+
+// orElse sends every unexpected error elsewhere.
+func (c call) orElse(to *label) call {
+	to.refer(&c.p.op(c.i).fail)
+	return c
+}
+
+// ifZero sends a result of 0 elsewhere.
+func (c call) ifZero(to *label) call {
+	to.refer(&c.p.op(c.i).zero)
+	return c
+}
+
+// into stores the result at an address, as 64 bits.
+func (c call) into(a addr) call {
+	c.p.op(c.i).result = uint64(a)
+	return c
+}
+
+// retry repeats the call on this error.
+func (c call) retry(errno unix.Errno) call {
+	return c.on(errno, &label{addr: c.p.opAddr(c.i)})
+}
+
+// value is the result the stub left; valid once the stub has been heard from.
+func (c call) value() uint64 { return c.p.op(c.i).value }
+
+// refer makes a field hold the label's address, now or when it is placed.
+func (l *label) refer(field *uint64) {
+	if l.addr != 0 {
+		*field = l.addr
+		return
+	}
+	l.wait = append(l.wait, field)
+}
+
+// place puts the label before the next operation.
+func (p *program) place(l *label) {
+	l.addr = p.opAddr(p.ops)
+	for _, f := range l.wait {
+		*f = l.addr
+	}
+	l.wait = nil
+}
+
+// jump goes to a label: the cheapest call whose result is always 0.
+func (p *program) jump(to *label) {
+	p.call(unix.SYS_SCHED_YIELD).ifZero(to)
+}
+
+// equal goes to a label when the 32-bit word at a has the given value. There is
+// no comparison in the stub; a futex wait with no time to wait is one: EAGAIN
+// says that the word differs, ETIMEDOUT that it does not.
+func (p *program) equal(a addr, v uint32, to *label) {
+	c := p.call(unix.SYS_FUTEX, a, futexWait, v, p.words(0, 0))
+	c.ignore(unix.EAGAIN)
+	c.on(unix.ETIMEDOUT, to)
+}
+
+const futexWait, futexWake = 0, 1
+
+// refuse fails with a sentence of ours instead of the kernel's.
+func (p *program) refuse(format string, args ...any) {
+	step := p.step
+	p.at(refusal+format, args...)
+	p.call(unix.SYS_CLOSE, -1)
+	p.step = step
+}
+
+const refusal = "\x00" // begins the name of a step that is a whole sentence
+
+// report tells the parent that the program has come to a place.
+func (p *program) report(place uint64) {
+	p.call(unix.SYS_WRITE, syncFD, p.words(0, place), 16)
+}
+
+// await waits for the parent's word, and exits if the parent is gone.
+func (p *program) await() {
+	var gone label
+	gone.addr = p.opAddr(1)
+	p.call(unix.SYS_READ, syncFD, p.alloc(8), 8).ifZero(&gone)
+}
+
+// failure is the error of the operation at an address.
+func (p *program) failure(a, errno uint64) error {
+	i := int(a-programBase-opsOffset) / int(opSize)
+	if i < 0 || i >= len(p.names) {
+		return &stepError{"unknown step", unix.Errno(errno)}
+	}
+	if sentence, ok := strings.CutPrefix(p.names[i], refusal); ok {
+		return errors.New(sentence)
+	}
+	return &stepError{p.names[i], unix.Errno(errno)}
+}

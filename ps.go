@@ -1,0 +1,163 @@
+// ps.go owns "ps": which processes a container has.
+//
+// They are those of its cgroup, as the host numbers them: what exec has added,
+// and on a Hermit container the virtual machine, are among them. It only reads,
+// and never waits for another command.
+//
+// As JSON it is what the shim reads stdout and stderr together for: one array,
+// or null when there is none. As a table it is what the host's ps(1) prints,
+// without the lines of other processes.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// psOutputMax bounds what ps(1) may print: 64 MiB is a line for each process of
+// a host that is full of them.
+const psOutputMax = 64 << 20
+
+func cmdPs(g *globals, args []string) error {
+	format := "table"
+	words, err := parseFlags([]flagDef{{"format", "f", &format}}, args, true)
+	if err != nil {
+		return err
+	}
+	if len(words) == 0 || words[0] == "" {
+		return errors.New("the container ID is missing")
+	}
+	if err := oneOf("format", format, "table", "json"); err != nil {
+		return err
+	}
+	id := words[0]
+	c, err := readContainer(g, id)
+	if err != nil {
+		return err
+	}
+	pids, err := c.processes()
+	if err != nil {
+		return fmt.Errorf("%s: %w", id, err)
+	}
+	if format == "json" {
+		return printOut(string(encodeJSON(pids, "")) + "\n")
+	}
+	options := words[1:]
+	if len(options) == 0 {
+		options = []string{"-ef"}
+	}
+	table, err := hostPs(options)
+	if err != nil {
+		return err
+	}
+	if table, err = psLines(table, pids); err != nil {
+		return err
+	}
+	return printOut(table)
+}
+
+// processes are the container's, on the host; nil if there are none.
+func (c *container) processes() ([]int, error) {
+	if len(c.Cgroup.Paths) == 0 && c.alive() {
+		return nil, errors.New("the container has no cgroup, so its processes are not known")
+	}
+	return openCgroup(c.Cgroup).pids()
+}
+
+// hostPs runs ps(1) on the host and returns what it prints. Its output goes to
+// files in memory: nobody need read them while it runs.
+func hostPs(options []string) (string, error) {
+	program, err := hostProgram("ps")
+	if err != nil {
+		return "", fmt.Errorf("%w: the format json does without it", err)
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &os.PathError{Op: "open", Path: "/dev/null", Err: err}
+	}
+	defer unix.Close(null)
+	out, err := memoryFile("ps", nil)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(out)
+	complaint, err := memoryFile("ps", nil)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(complaint)
+	argv := append([]string{"ps"}, options...)
+	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
+		Env: os.Environ(), Files: []uintptr{uintptr(null), uintptr(out), uintptr(complaint)},
+	})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", program, err)
+	}
+	status := reapChild(pid)
+	table, err := readFile("/proc/self/fd/"+strconv.Itoa(out), psOutputMax)
+	if err != nil {
+		return "", err
+	}
+	// It exits with 1 also when it found nobody; then it complains of nothing.
+	switch words := lastWords(complaint); {
+	case status.Signaled():
+		return "", fmt.Errorf("%s: killed by signal %d%s", program, status.Signal(), words)
+	case status.ExitStatus() != 0 && (words != "" || len(table) == 0):
+		return "", fmt.Errorf("%s %q: exit status %d%s", program, options, status.ExitStatus(), words)
+	}
+	return string(table), nil
+}
+
+// hostProgram finds a program of the host: by PATH, and, since engines may call
+// us without one, where programs usually are.
+func hostProgram(name string) (string, error) {
+	dirs := append(filepath.SplitList(os.Getenv("PATH")),
+		"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+	for _, dir := range dirs {
+		path := filepath.Join(dir, name)
+		var st unix.Stat_t
+		if filepath.IsAbs(dir) && unix.Stat(path, &st) == nil &&
+			st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Access(path, unix.X_OK) == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("the host has no program %s", name)
+}
+
+// psLines keeps the header and the lines of these processes. The column is
+// found by the header's word PID, as runc does it.
+func psLines(table string, pids []int) (string, error) {
+	header, rest, _ := strings.Cut(table, "\n")
+	column := slices.Index(strings.Fields(header), "PID")
+	if column < 0 {
+		return "", fmt.Errorf("ps printed no column PID, by which its lines could be told apart: %q", header)
+	}
+	var b strings.Builder
+	b.WriteString(header + "\n")
+	for line := range strings.Lines(rest) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if column >= len(fields) {
+			return "", fmt.Errorf("ps printed a line without a PID: %q", line)
+		}
+		pid, err := strconv.Atoi(fields[column])
+		if err != nil {
+			return "", fmt.Errorf("ps: %q in the column PID is not a number: put pid before the columns that have blanks in them", fields[column])
+		}
+		if slices.Contains(pids, pid) {
+			b.WriteString(strings.TrimSuffix(line, "\n") + "\n")
+		}
+	}
+	return b.String(), nil
+}

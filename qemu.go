@@ -1,0 +1,206 @@
+// qemu.go owns QEMU's side of a virtual machine: its command line, its system calls, and the meaning
+// of its end. Contract: pure; nothing here starts a process.
+
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Where loader and application are in QEMU's jail: two files mounted there from open descriptors.
+// QEMU opens a kernel by name only (a descriptor set, /dev/fdset, does not work for -kernel), and its
+// -initrd is cut at commas and spaces, so no path of the image may ever stand in its command line.
+const (
+	vmmLoader = "/loader"
+	vmmApp    = "/app"
+)
+
+// qemuArgs is QEMU's command line after argv[0]. The guest's serial line is QEMU's stdin and stdout:
+// two pipes, for a pipe takes 64 KiB of single bytes where a socket's buffer is full after 300.
+// qmp is the descriptor of a connected stream socket. The machine does not run until QMP says "cont".
+func qemuArgs(vm *vmConfig, qmp int) []string {
+	a := []string{"-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-S"}
+	bus := "pci,disable-legacy=on"
+	switch vm.Machine {
+	case "microvm":
+		// rtc=on: the kernel waits for the clock chip. acpi=off: the devices are where it looks for
+		// them. qboot: other firmware hangs without a word. What is off would only cost start-up time.
+		a = append(a, "-M", "microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off",
+			"-global", "virtio-mmio.force-legacy=off", "-bios", "qboot.rom")
+		bus = "device"
+	default:
+		a = append(a, "-M", vm.Machine)
+	}
+	accel := vm.Accel
+	if accel == "tcg" {
+		accel += ",tb-size=" + strconv.Itoa(vm.TBSizeMiB)
+	}
+	a = append(a, "-accel", accel, "-cpu", vm.CPU, "-smp", strconv.Itoa(vm.VCPUs), "-m", strconv.Itoa(vm.MemoryMiB),
+		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+		"-chardev", "stdio,id=serial,mux=off,signal=off", "-serial", "chardev:serial",
+		"-chardev", "socket,id=qmp,fd="+strconv.Itoa(qmp), "-mon", "chardev=qmp,mode=control",
+		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04")
+	if vm.Network == "user" {
+		netdev := "user,id=net0,net=" + userNet + ",dhcpstart=" + userGuest
+		for _, p := range vm.Ports {
+			netdev += fmt.Sprintf(",hostfwd=%s::%d-:%d", p.Proto, p.Port, p.Port)
+		}
+		// On a microvm the first device gets the interrupt that kernels before 0.14 expect.
+		device := "virtio-net-" + bus + ",netdev=net0"
+		if vm.Machine != "microvm" {
+			device += ",romfile=" // no network boot
+		}
+		a = append(a, "-netdev", netdev, "-device", device)
+	}
+	if vm.Machine != "microvm" {
+		// Without RDSEED, which TCG lacks, this is the guest's only source of randomness.
+		a = append(a, "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-"+bus+",rng=rng0")
+	}
+	if vm.PVH {
+		a = append(a, "-kernel", vmmApp)
+	} else {
+		a = append(a, "-kernel", vmmLoader, "-initrd", vmmApp)
+	}
+	if vm.Append != "" {
+		a = append(a, "-append", vm.Append)
+	}
+	return a
+}
+
+// vmmSeccomp are the system calls that QEMU makes on vm's behalf, from its dynamic linker to its end.
+// It stands below QEMU's own -sandbox, which takes some of them away again once QEMU is set up: execve
+// is here for the start. What is not in the list looks absent (ENOSYS), as on an older kernel, and
+// libraries then do without: clone3, whose flags no filter can see, falls back to clone.
+func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
+	absent := uint(unix.ENOSYS)
+	allow := func(names string, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
+		return specs.LinuxSyscall{Names: strings.Fields(names), Action: specs.ActAllow, Args: args}
+	}
+	s := &specs.LinuxSeccomp{
+		DefaultAction:   specs.ActErrno,
+		DefaultErrnoRet: &absent,
+		Architectures:   []specs.Arch{specs.ArchX86_64},
+		Syscalls: []specs.LinuxSyscall{
+			allow(vmmSyscalls),
+			// Threads, but no new namespaces: clone(2), the same mask as in Docker's profile.
+			allow("clone", specs.LinuxSeccompArg{Index: 0, Value: 0x7e020000, ValueTwo: 0, Op: specs.OpMaskedEqual}),
+		},
+	}
+	if vm.Network == "user" {
+		s.Syscalls = append(s.Syscalls,
+			allow("accept4 bind connect getpeername listen recvfrom sendto shutdown"),
+			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_UNIX, Op: specs.OpEqualTo}),
+			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_INET, Op: specs.OpEqualTo}),
+			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_INET6, Op: specs.OpEqualTo}))
+	}
+	return s
+}
+
+// Seen with strace in QEMU 7.2 on all machines, under load; and what newer QEMUs, other C libraries
+// and KVM need beyond that. Not io_uring: it does what other calls do, out of the filter's sight, and
+// QEMU polls without it.
+const vmmSyscalls = `
+access arch_prctl brk clock_getres clock_gettime clock_nanosleep close close_range dup dup2 dup3
+epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 execve exit exit_group
+faccessat faccessat2 fadvise64 fallocate fchdir fcntl fdatasync fstat fsync ftruncate futex
+get_mempolicy getcpu getcwd getdents64 getegid geteuid getgid getpeername getpid getppid getrandom getresgid getresuid
+getrlimit getrusage getsockname getsockopt gettid gettimeofday getuid
+ioctl lseek lstat
+madvise mbind membarrier memfd_create mincore mlock mmap mprotect mremap munmap
+nanosleep newfstatat open openat pipe2 poll ppoll prctl pread64 preadv prlimit64 pselect6 pwrite64 pwritev
+read readlink readlinkat readv recvmsg restart_syscall rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait
+sched_getaffinity sched_getparam sched_getscheduler sched_yield seccomp select sendmsg set_mempolicy set_robust_list set_tid_address setsockopt
+sigaltstack signalfd4 stat statfs statx sysinfo tgkill time timer_create timer_delete timer_settime timerfd_create timerfd_settime
+umask uname unlink write writev`
+
+// guestEnd is all that is known when QEMU is gone.
+type guestEnd struct {
+	status int    // QEMU's exit status
+	signal int    // or the signal that ended it
+	errors string // the last line that QEMU wrote to its stderr
+
+	greeted bool   // QEMU came up
+	started bool   // and the guest ran
+	reason  string // of QMP's SHUTDOWN event, "" for none
+
+	serialWatch // what the guest said on its serial line
+
+	stop int // the signal on which the keeper ended the machine
+}
+
+// code is the container's exit code, and why. QEMU's own status cannot be it: 0 is a triple fault, an
+// ACPI power-off, SIGTERM or "quit" alike, 1 a guest's failure or a bad option, and a guest has only 7
+// bits to fill. Hermit kernels since 0.10 say "exit status N" as their last words and then end QEMU
+// through isa-debug-exit with 3 for N = 0 and 1 for all others. The words count only where QEMU's
+// status fits them: an application can print them too.
+func (e *guestEnd) code() (int, string) {
+	asked := e.reason == "host-qmp-quit" || e.reason == "host-signal"
+	switch {
+	case e.loaderPanic && (asked || e.signal != 0):
+		return 1, "the loader panicked"
+	case e.stop != 0 && (asked || e.signal != 0 || !e.started):
+		return 128 + e.stop, "stopped by signal " + strconv.Itoa(e.stop)
+	case e.signal != 0:
+		return 128 + e.signal, "QEMU was ended by signal " + strconv.Itoa(e.signal) + e.because()
+	case !e.greeted || !e.started:
+		return 125, "QEMU ended with status " + strconv.Itoa(e.status) + " before the guest ran" + e.because()
+	case asked:
+		return 128 + int(unix.SIGTERM), "QEMU was told to end"
+	}
+	switch e.status {
+	case 3:
+		return 0, "exit status 0"
+	case 1:
+		if e.hasStatus && e.exitStatus != 0 {
+			return int(uint8(e.exitStatus)), "exit status " + strconv.Itoa(int(e.exitStatus))
+		}
+		if !e.output && e.errors != "" {
+			return 125, "QEMU ended with status 1" + e.because()
+		}
+		return 1, "the guest failed"
+	case 0:
+		if e.hasStatus && e.exitStatus != 0 {
+			return int(uint8(e.exitStatus)), "exit status " + strconv.Itoa(int(e.exitStatus))
+		}
+		switch {
+		case e.reason == "guest-shutdown" && e.kernelPanic:
+			return 1, "the kernel panicked"
+		case e.reason == "guest-shutdown": // kernels before 0.7 power off, whatever the application returned
+			return 0, "the guest powered off"
+		case e.reason == "host-error":
+			return 125, "QEMU gave up" + e.because()
+		}
+		// guest-reset: a triple fault, under -no-reboot.
+		return 134, "the guest crashed"
+	}
+	return e.status, "the guest ended QEMU with status " + strconv.Itoa(e.status) + e.because()
+}
+
+// shutdownReason takes the reasons that code knows; all others are one.
+func shutdownReason(b []byte) string {
+	switch string(b) {
+	case "host-qmp-quit":
+		return "host-qmp-quit"
+	case "host-signal":
+		return "host-signal"
+	case "host-error":
+		return "host-error"
+	case "guest-shutdown":
+		return "guest-shutdown"
+	case "guest-reset":
+		return "guest-reset"
+	}
+	return "other"
+}
+
+func (e *guestEnd) because() string {
+	if e.errors == "" {
+		return ""
+	}
+	return ": " + e.errors
+}

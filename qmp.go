@@ -1,0 +1,185 @@
+// qmp.go speaks QMP, QEMU's control protocol: JSON objects, one a line, over a connected socket.
+// Contract: no allocation beyond a fixed buffer, and any bytes at all may come from the other side,
+// which is as trustworthy as the guest. Who owns the socket polls it; nothing here blocks.
+
+package main
+
+import (
+	"bytes"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// The commands that runh uses.
+const (
+	qmpCapabilities = "qmp_capabilities" // ends the greeting; before it, no other is taken
+	qmpCont         = "cont"
+	qmpStop         = "stop"
+	qmpQuit         = "quit"
+)
+
+// qmpMessage is one line from QEMU, as far as it concerns us. The bytes are valid until the next read.
+type qmpMessage struct {
+	kind   byte   // 'g'reeting, 'r'eturn, 'e'rror, e'v'ent, 0 for none of these
+	event  []byte // name of the event
+	reason []byte // of a SHUTDOWN event
+	desc   []byte // of an error
+}
+
+// qmpClient is our end of the socket.
+type qmpClient struct {
+	fd   int
+	n    int  // bytes in buf
+	skip bool // in a line longer than buf
+	buf  [4096]byte
+}
+
+// send writes a command. The socket's buffer holds many of them, so a QEMU that does not take one is
+// broken, and the error says no more than that.
+func (q *qmpClient) send(command string) error {
+	var b [64]byte
+	line := append(b[:0], `{"execute":"`...)
+	line = append(line, command...)
+	line = append(line, "\"}\n"...)
+	return unix.Sendto(q.fd, line, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+}
+
+// read takes what has come and calls f for every line. It returns false once the other side is gone.
+func (q *qmpClient) read(f func(m qmpMessage)) bool {
+	for {
+		n, err := unix.Read(q.fd, q.buf[q.n:])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return true
+		case err != nil || n <= 0: // ECONNRESET too: QEMU ended with something of ours unread
+			return false
+		}
+		q.n += n
+		q.lines(f)
+	}
+}
+
+func (q *qmpClient) lines(f func(m qmpMessage)) {
+	b := q.buf[:q.n]
+	for {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			break
+		}
+		if !q.skip {
+			f(parseQMP(b[:i]))
+		}
+		q.skip = false
+		b = b[i+1:]
+	}
+	if len(b) == len(q.buf) {
+		q.skip, b = true, nil
+	}
+	q.n = copy(q.buf[:], b)
+}
+
+func parseQMP(line []byte) (m qmpMessage) {
+	if _, ok := jsonMember(line, "QMP"); ok {
+		m.kind = 'g'
+	} else if _, ok := jsonMember(line, "return"); ok {
+		m.kind = 'r'
+	} else if v, ok := jsonMember(line, "error"); ok {
+		m.kind = 'e'
+		m.desc, _ = jsonMember(v, "desc")
+		m.desc = bytes.Trim(m.desc, `"`)
+	} else if v, ok := jsonMember(line, "event"); ok {
+		m.kind = 'v'
+		m.event = bytes.Trim(v, `"`)
+		if data, ok := jsonMember(line, "data"); ok && string(m.event) == "SHUTDOWN" {
+			v, _ = jsonMember(data, "reason")
+			m.reason = bytes.Trim(v, `"`)
+		}
+	}
+	return m
+}
+
+// jsonMember finds the member called name of the object b, and returns its value as it stands there.
+// It is no judge of JSON: of a text that is not, it finds something or nothing. encoding/json would
+// cost the keeper half a megabyte.
+func jsonMember(b []byte, name string) ([]byte, bool) {
+	i := bytes.IndexByte(b, '{') + 1
+	if i == 0 {
+		return nil, false
+	}
+	for {
+		i = jsonSpace(b, i)
+		start := i
+		if i = jsonValue(b, i); i <= start {
+			return nil, false
+		}
+		key := b[start:i]
+		i = jsonSpace(b, i)
+		if i >= len(b) || b[i] != ':' {
+			return nil, false
+		}
+		start = jsonSpace(b, i+1)
+		if i = jsonValue(b, start); i <= start {
+			return nil, false
+		}
+		if len(key) == len(name)+2 && key[0] == '"' && string(key[1:len(key)-1]) == name {
+			return b[start:i], true
+		}
+		i = jsonSpace(b, i)
+		if i >= len(b) || b[i] != ',' {
+			return nil, false
+		}
+		i++
+	}
+}
+
+func jsonSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r' || b[i] == '\n') {
+		i++
+	}
+	return i
+}
+
+// jsonValue returns the end of the value that begins at i.
+func jsonValue(b []byte, i int) int {
+	for depth := 0; i < len(b); {
+		switch b[i] {
+		case '"':
+			for i++; i < len(b) && b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(b) {
+				return len(b)
+			}
+			i++
+		case '{', '[':
+			depth++
+			i++
+			continue
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			depth--
+			i++
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+			i++
+			continue
+		default:
+			for i < len(b) && strings.IndexByte(",:{}[]\" \t\r\n", b[i]) < 0 {
+				i++
+			}
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+	return i
+}

@@ -1,0 +1,298 @@
+// How the kernel schedules the process: policy and nice value, I/O priority, the
+// CPUs of an exec, the execution domain, and where its memory comes from. All
+// of it is checked here, too, with the words of the manual pages.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// schedule writes the process's share of CPUs and disks.
+//
+// Real-time policies, negative nice values and real-time I/O want CAP_SYS_NICE
+// of the host, and nothing that a user namespace gives stands in for that. So a
+// process bound for one is scheduled before it enters, unless the policy would
+// not live through the forks on the way; any other late, when nothing of the
+// set-up is left to run with a priority that is the process's.
+func (c *processPlan) schedule(entering bool) {
+	if c.scheduled || entering && !schedulerForks(c.process.Scheduler) {
+		return
+	}
+	c.scheduled = true
+	if s := c.process.Scheduler; s != nil {
+		c.at("set the scheduler to %s, nice %d, priority %d", s.Policy, s.Nice, s.Priority)
+		c.call(unix.SYS_SCHED_SETATTR, 0, schedulerAttr(c.program, s), 0)
+	}
+	if io := c.process.IOPriority; io != nil {
+		c.at("set the I/O priority to %s, %d", io.Class, io.Priority)
+		c.call(unix.SYS_IOPRIO_SET, ioprioProcess, 0, ioprioClass(io.Class)<<ioprioClassShift|io.Priority)
+	}
+}
+
+// linux/ioprio.h
+const (
+	ioprioProcess    = 1
+	ioprioClassShift = 13
+)
+
+func ioprioClass(c specs.IOPriorityClass) int {
+	switch c {
+	case specs.IOPRIO_CLASS_RT:
+		return 1
+	case specs.IOPRIO_CLASS_BE:
+		return 2
+	case specs.IOPRIO_CLASS_IDLE:
+		return 3
+	}
+	return -1
+}
+
+// schedulerForks says whether a policy is inherited by a child: a deadline task
+// may not fork at all.
+func schedulerForks(s *specs.Scheduler) bool {
+	return s == nil || s.Policy != specs.SchedDeadline && schedulerFlags(s.Flags)&unix.SCHED_FLAG_RESET_ON_FORK == 0
+}
+
+// schedulerAttr is struct sched_attr.
+func schedulerAttr(p *program, s *specs.Scheduler) addr {
+	const size = 56 // with the two bounds of utilisation, which stay 0
+	return p.words(size|uint64(schedulerPolicy(s.Policy))<<32, schedulerFlags(s.Flags),
+		uint64(uint32(s.Nice))|uint64(s.Priority)<<32, s.Runtime, s.Deadline, s.Period, 0)
+}
+
+// schedulerPolicy is -1 for an unknown name.
+func schedulerPolicy(p specs.LinuxSchedulerPolicy) int {
+	switch p {
+	case specs.SchedOther:
+		return unix.SCHED_NORMAL
+	case specs.SchedFIFO:
+		return unix.SCHED_FIFO
+	case specs.SchedRR:
+		return unix.SCHED_RR
+	case specs.SchedBatch:
+		return unix.SCHED_BATCH
+	case specs.SchedISO:
+		return 4 // reserved; no kernel has it
+	case specs.SchedIdle:
+		return unix.SCHED_IDLE
+	case specs.SchedDeadline:
+		return unix.SCHED_DEADLINE
+	}
+	return -1
+}
+
+// schedulerFlags is 0 for an unknown name alone.
+func schedulerFlags(list []specs.LinuxSchedulerFlag) (flags uint64) {
+	for _, f := range list {
+		switch f {
+		case specs.SchedFlagResetOnFork:
+			flags |= unix.SCHED_FLAG_RESET_ON_FORK
+		case specs.SchedFlagReclaim:
+			flags |= unix.SCHED_FLAG_RECLAIM
+		case specs.SchedFlagDLOverrun:
+			flags |= unix.SCHED_FLAG_DL_OVERRUN
+		case specs.SchedFlagKeepPolicy:
+			flags |= unix.SCHED_FLAG_KEEP_POLICY
+		case specs.SchedFlagKeepParams:
+			flags |= unix.SCHED_FLAG_KEEP_PARAMS
+		case specs.SchedFlagUtilClampMin:
+			flags |= unix.SCHED_FLAG_UTIL_CLAMP_MIN
+		case specs.SchedFlagUtilClampMax:
+			flags |= unix.SCHED_FLAG_UTIL_CLAMP_MAX
+		}
+	}
+	return flags
+}
+
+// checkScheduling also serves exec's --process file.
+func checkScheduling(p *specs.Process, where string) error {
+	if s := p.Scheduler; s != nil {
+		realtime := s.Policy == specs.SchedFIFO || s.Policy == specs.SchedRR
+		switch {
+		case s.Policy == "":
+			return fmt.Errorf("%s.scheduler.policy is missing", where)
+		case schedulerPolicy(s.Policy) < 0:
+			return fmt.Errorf("%s.scheduler.policy %q is not one of SCHED_OTHER, _FIFO, _RR, _BATCH, _ISO, _IDLE, _DEADLINE", where, s.Policy)
+		case s.Nice < -20 || s.Nice > 19:
+			return fmt.Errorf("%s.scheduler.nice %d is not between -20 and 19", where, s.Nice)
+		case s.Priority != 0 && !realtime:
+			return fmt.Errorf("%s.scheduler.priority %d is for SCHED_FIFO and SCHED_RR, not for %s", where, s.Priority, s.Policy)
+		case realtime && (s.Priority < 1 || s.Priority > 99):
+			return fmt.Errorf("%s.scheduler.priority %d is not between 1 and 99", where, s.Priority)
+		case s.Policy != specs.SchedDeadline && (s.Runtime != 0 || s.Deadline != 0 || s.Period != 0):
+			return fmt.Errorf("%s.scheduler: runtime, deadline and period are for SCHED_DEADLINE, not for %s", where, s.Policy)
+		}
+		for _, f := range s.Flags {
+			if schedulerFlags([]specs.LinuxSchedulerFlag{f}) == 0 {
+				return fmt.Errorf("%s.scheduler.flags: unknown flag %q", where, f)
+			}
+		}
+	}
+	if io := p.IOPriority; io != nil {
+		switch {
+		case ioprioClass(io.Class) < 0:
+			return fmt.Errorf("%s.ioPriority.class %q is not one of IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE", where, io.Class)
+		case io.Priority < 0 || io.Priority > 7:
+			return fmt.Errorf("%s.ioPriority.priority %d is not between 0 and 7", where, io.Priority)
+		}
+	}
+	if a := p.ExecCPUAffinity; a != nil {
+		for name, list := range map[string]string{"initial": a.Initial, "final": a.Final} {
+			if _, err := numberList(list); err != nil {
+				return fmt.Errorf("%s.execCPUAffinity.%s %q: %w", where, name, list, err)
+			}
+		}
+	}
+	return nil
+}
+
+// startOn binds this thread, and so the process that it starts, to the CPUs of
+// execCPUAffinity.initial: until the process has come to the container's cgroup.
+func (c *processPlan) startOn() error {
+	a := c.process.ExecCPUAffinity
+	if a == nil || a.Initial == "" {
+		return nil
+	}
+	mask, err := numberList(a.Initial)
+	if err != nil {
+		return err
+	}
+	var set unix.CPUSet
+	for cpu := range 64 * len(mask) {
+		if mask[cpu/64]&(1<<(cpu%64)) != 0 {
+			set.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		return fmt.Errorf("execCPUAffinity.initial %q: %w", a.Initial, err)
+	}
+	return nil
+}
+
+// runOn binds the process to the CPUs of execCPUAffinity.final, in its cgroup.
+func (c *processPlan) runOn() {
+	a := c.process.ExecCPUAffinity
+	if a == nil || a.Final == "" {
+		return
+	}
+	c.at("set execCPUAffinity.final %q", a.Final)
+	mask, _ := numberList(a.Final) // checked
+	c.call(unix.SYS_SCHED_SETAFFINITY, 0, 8*len(mask), c.words(mask...))
+}
+
+// domain writes what the whole container has: personality and memory policy.
+// They are the process's own, so exec sets them too.
+func (c *processPlan) domain() {
+	if p := c.linux.Personality; p != nil {
+		c.at("set the personality to %s", p.Domain)
+		domain := 0
+		if p.Domain == specs.PerLinux32 {
+			domain = 8 // linux/personality.h
+		}
+		c.call(unix.SYS_PERSONALITY, domain)
+	}
+	if m := c.linux.MemoryPolicy; m != nil {
+		c.at("set the memory policy to %s of nodes %q", m.Mode, m.Nodes)
+		mode, _ := memoryPolicyMode(m) // checked
+		nodes, _ := numberList(m.Nodes)
+		if len(nodes) == 0 {
+			c.call(unix.SYS_SET_MEMPOLICY, mode, 0, 0)
+		} else {
+			// The kernel takes one bit less than it is told.
+			c.call(unix.SYS_SET_MEMPOLICY, mode, c.words(nodes...), 64*len(nodes)+1)
+		}
+	}
+}
+
+// memoryPolicyMode is the number of a mode with its flags (linux/mempolicy.h).
+func memoryPolicyMode(m *specs.LinuxMemoryPolicy) (int, error) {
+	mode := 0
+	switch m.Mode {
+	case specs.MpolDefault:
+	case specs.MpolPreferred:
+		mode = 1
+	case specs.MpolBind:
+		mode = 2
+	case specs.MpolInterleave:
+		mode = 3
+	case specs.MpolLocal:
+		mode = 4
+	case specs.MpolPreferredMany:
+		mode = 5
+	case specs.MpolWeightedInterleave:
+		mode = 6
+	case "":
+		return 0, errors.New("linux.memoryPolicy.mode is missing")
+	default:
+		return 0, fmt.Errorf("linux.memoryPolicy.mode: unknown mode %q", m.Mode)
+	}
+	for _, f := range m.Flags {
+		switch f {
+		case specs.MpolFStaticNodes:
+			mode |= 1 << 15
+		case specs.MpolFRelativeNodes:
+			mode |= 1 << 14
+		case specs.MpolFNumaBalancing:
+			mode |= 1 << 13
+		default:
+			return 0, fmt.Errorf("linux.memoryPolicy.flags: unknown flag %q", f)
+		}
+	}
+	return mode, nil
+}
+
+// checkDomain: personality and memory policy.
+func checkDomain(s *specs.Spec) error {
+	if p := s.Linux.Personality; p != nil {
+		switch {
+		case p.Domain != specs.PerLinux && p.Domain != specs.PerLinux32:
+			return fmt.Errorf("linux.personality.domain %q is not one of LINUX, LINUX32", p.Domain)
+		case len(p.Flags) > 0:
+			return fmt.Errorf("linux.personality.flags: unknown flag %q: there are none", p.Flags[0])
+		}
+	}
+	if m := s.Linux.MemoryPolicy; m != nil {
+		if _, err := memoryPolicyMode(m); err != nil {
+			return err
+		}
+		if _, err := numberList(m.Nodes); err != nil {
+			return fmt.Errorf("linux.memoryPolicy.nodes %q: %w", m.Nodes, err)
+		}
+	}
+	return nil
+}
+
+// numberList reads a list such as "0-3,7" into a bit mask of 64-bit words.
+func numberList(list string) (mask []uint64, err error) {
+	const most = 1023 // CPUs in a unix.CPUSet, and nodes in any kernel
+	if strings.TrimSpace(list) == "" {
+		return nil, nil
+	}
+	for part := range strings.SplitSeq(list, ",") {
+		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		if !isRange {
+			to = from
+		}
+		first, err := strconv.ParseUint(from, 10, 32)
+		last, err2 := strconv.ParseUint(to, 10, 32)
+		switch {
+		case err != nil || err2 != nil || last < first:
+			return nil, fmt.Errorf("%q is neither a number nor a range", part)
+		case last > most:
+			return nil, fmt.Errorf("%d is more than %d", last, most)
+		}
+		for n := first; n <= last; n++ {
+			for uint64(len(mask)) <= n/64 {
+				mask = append(mask, 0)
+			}
+			mask[n/64] |= 1 << (n % 64)
+		}
+	}
+	return mask, nil
+}

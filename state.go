@@ -1,0 +1,389 @@
+// state.go owns what runh keeps of a container between two commands: the
+// directory <root>/<id>, the record runh.json in it, and the lock.
+//
+// The contract:
+//   - The record is replaced by rename, so a reader sees a whole one, old or
+//     new, and needs no lock: "state" never waits for a long create.
+//   - A command that changes a container holds the lock, a flock on the
+//     directory itself: the kernel drops it with the process, however that ends.
+//   - An ID is taken by mkdir: of two creates one wins.
+//   - "paused" and "stopped" are never stored but looked up: a pid counts only
+//     together with its start time, since pids are used again.
+//   - The root may be shared (Docker gives every runtime the same one): what is
+//     not recognisably runh's is neither listed nor touched.
+//   - Nothing is fsynced: the root is on a tmpfs, or, where it is not, the
+//     containers do not outlive what would lose the write.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// stateMagic tells runh's records from anything else named so, and names their
+// version.
+const stateMagic = "runh/1"
+
+// Phases: what runh itself last did.
+const (
+	phaseCreating = "creating"
+	phaseCreated  = "created"
+	phaseRunning  = "running"
+)
+
+type state struct {
+	Magic       string            `json:"magic"`
+	OCIVersion  string            `json:"ociVersion"`
+	ID          string            `json:"id"`
+	Bundle      string            `json:"bundle"`
+	Rootfs      string            `json:"rootfs"`
+	Kind        string            `json:"kind"`  // "linux" or "hermit"
+	Phase       string            `json:"phase"` // phaseCreating, phaseCreated or phaseRunning
+	Pid         int               `json:"pid"`
+	StartTime   uint64            `json:"startTime"` // field 22 of /proc/PID/stat
+	Created     time.Time         `json:"created"`
+	Owner       string            `json:"owner"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Cgroup      cgroupState       `json:"cgroup"`
+	Uncovered   uint64            `json:"uncovered,omitempty"` // without a mount namespace: see hostmounts.go
+	Hermit      *hermitState      `json:"hermit,omitempty"`
+}
+
+// A container is an opened state directory. lock is nil for readers.
+type container struct {
+	dir string // <root>/<id>
+	state
+	lock    *os.File
+	claimed bool // by this process: its create is under way
+}
+
+// claimContainer takes the ID and returns it locked, with a record that is not
+// yet written: save it before making the first thing that delete must undo.
+// Whoever puts one more file there adds its name to half.
+func claimContainer(g *globals, id string) (*container, error) {
+	if err := validID(id); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(g.root, 0o700); err != nil {
+		return nil, err
+	}
+	c := &container{dir: filepath.Join(g.root, id)}
+	err := unix.Mkdir(c.dir, 0o700)
+	switch {
+	case err == unix.EEXIST:
+		return nil, fmt.Errorf("%s: %w", id, errExist)
+	case err != nil:
+		return nil, &fs.PathError{Op: "mkdir", Path: c.dir, Err: err}
+	}
+	// Between mkdir and the lock a "delete --force" can take the empty
+	// directory away. Then it has won, and this create has not happened.
+	if err := c.takeLock(); err != nil {
+		return nil, fmt.Errorf("%s was deleted while it was being created: %w", id, err)
+	}
+	c.claimed = true
+	c.state = state{Magic: stateMagic, ID: id, Phase: phaseCreating, Created: time.Now().UTC()}
+	return c, nil
+}
+
+// openContainer locks a container and reads its record, for commands that
+// change it. With errBroken it returns the container too, for delete --force.
+func openContainer(g *globals, id string) (*container, error) {
+	if err := validID(id); err != nil {
+		return nil, err
+	}
+	c := &container{dir: filepath.Join(g.root, id)}
+	if err := c.takeLock(); err != nil {
+		return nil, fmt.Errorf("%s: %w", id, err)
+	}
+	err := c.load()
+	if err == nil || errors.Is(err, errBroken) {
+		return c, err
+	}
+	c.close()
+	return nil, err
+}
+
+// readContainer reads the record without the lock, for commands that only look
+// or signal. For a moment a container has a directory and no record: until
+// create has written it, and when delete has removed it. Then there is a lock,
+// and waiting a little tells which.
+func readContainer(g *globals, id string) (*container, error) {
+	if err := validID(id); err != nil {
+		return nil, err
+	}
+	c := &container{dir: filepath.Join(g.root, id)}
+	for range 50 {
+		if err := c.load(); !errors.Is(err, errBroken) || !c.busy() {
+			return c, err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	c.state = state{Magic: stateMagic, OCIVersion: specs.Version, ID: id, Phase: phaseCreating}
+	return c, nil
+}
+
+// takeLock waits until the directory is ours. A directory that was removed
+// meanwhile, or replaced by the next container of that name, is not it.
+func (c *container) takeLock() error {
+	for {
+		fd, err := unix.Open(c.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		switch err {
+		case nil:
+		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
+			return errNotExist
+		default:
+			return &fs.PathError{Op: "open", Path: c.dir, Err: err}
+		}
+		if err := flock(fd, unix.LOCK_EX); err != nil {
+			unix.Close(fd)
+			return &fs.PathError{Op: "flock", Path: c.dir, Err: err}
+		}
+		var locked, named unix.Stat_t
+		if unix.Fstat(fd, &locked) == nil && unix.Lstat(c.dir, &named) == nil &&
+			locked.Dev == named.Dev && locked.Ino == named.Ino {
+			c.lock = os.NewFile(uintptr(fd), c.dir)
+			return nil
+		}
+		unix.Close(fd)
+	}
+}
+
+func flock(fd, how int) error {
+	for {
+		if err := unix.Flock(fd, how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// close gives the lock back.
+func (c *container) close() {
+	if c.lock != nil {
+		c.lock.Close()
+		c.lock = nil
+	}
+}
+
+// load reads the record.
+func (c *container) load() error {
+	id := filepath.Base(c.dir)
+	data, err := readFile(filepath.Join(c.dir, "runh.json"), configMax)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		if c.half() {
+			return fmt.Errorf("%s: %w", id, errBroken)
+		}
+		return fmt.Errorf("%s: %w", id, errNotExist)
+	case errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("%s: %w", id, errNotExist)
+	case err != nil:
+		return err
+	}
+	if err := decodeJSON(string(data), &c.state); err != nil || c.Magic != stateMagic || c.ID != id {
+		c.state = state{}
+		return fmt.Errorf("%s: %w", id, errBroken)
+	}
+	return nil
+}
+
+// half says whether a directory without a record is one of ours: empty, or with
+// nothing in it but what runh puts there. Another runtime's is not.
+func (c *container) half() bool {
+	entries, err := os.ReadDir(c.dir)
+	for _, e := range entries {
+		switch strings.TrimSuffix(e.Name(), ".new") {
+		case "runh.json", "config.json", "start.sock", notifyDir:
+		default:
+			return false
+		}
+	}
+	return err == nil
+}
+
+// save replaces the record. The lock makes this the only writer.
+func (c *container) save() error {
+	return writeFile(filepath.Join(c.dir, "runh.json"), encodeJSON(&c.state, ""), 0o600)
+}
+
+// remove takes the directory away, the record last but for the directory
+// itself: a remove that is cut short leaves something "delete --force" knows.
+func (c *container) remove() error {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "runh.json" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(c.dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if err := unix.Unlink(filepath.Join(c.dir, "runh.json")); err != nil && err != unix.ENOENT {
+		return &fs.PathError{Op: "unlink", Path: c.dir + "/runh.json", Err: err}
+	}
+	return os.Remove(c.dir)
+}
+
+// status derives what the spec calls the status (and "paused", which every
+// engine knows).
+func (c *container) status() (string, error) {
+	switch {
+	case c.Phase == phaseCreating && (c.claimed || c.lock == nil && c.busy()):
+		return "creating", nil
+	case c.Phase == phaseCreating || !c.alive():
+		return "stopped", nil // a create that was killed has nothing alive to show
+	}
+	frozen, err := openCgroup(c.Cgroup).frozen()
+	switch {
+	case err != nil:
+		// The process may have ended, and its cgroup gone, since we looked.
+		if !c.alive() {
+			return "stopped", nil
+		}
+		return "", err
+	case frozen:
+		return "paused", nil
+	}
+	return c.Phase, nil
+}
+
+// alive: does the process that create made still run?
+func (c *container) alive() bool {
+	if c.Pid <= 0 {
+		return false
+	}
+	start, err := processStart(c.Pid)
+	return err == nil && start == c.StartTime
+}
+
+// busy: does some command hold the lock?
+func (c *container) busy() bool {
+	fd, err := unix.Open(c.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd) // drops the lock, if we got it
+	return flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
+}
+
+// processStart returns a process's start time, in clock ticks since boot, which
+// together with the pid names it for good. A zombie counts as gone (ESRCH): its
+// exit has happened, only its parent has not looked.
+func processStart(pid int) (uint64, error) {
+	data, err := readFile("/proc/"+strconv.Itoa(pid)+"/stat", 4096)
+	if err != nil {
+		return 0, err
+	}
+	// proc_pid_stat(5): the name, field 2, may contain anything but ends at the
+	// last ')'; field 3 is the state, field 22 the start time.
+	s := string(data)
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	if len(f) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat: %d fields are too few", pid, len(f))
+	}
+	if f[0] == "Z" || f[0] == "X" {
+		return 0, syscall.ESRCH
+	}
+	return strconv.ParseUint(f[19], 10, 64)
+}
+
+// ownerName is the name of a user in /etc/passwd, or else the number.
+func ownerName(uid int) string {
+	if uid == 0 {
+		return "root"
+	}
+	number := strconv.Itoa(uid)
+	data, _ := readFile("/etc/passwd", configMax)
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Split(line, ":"); len(f) > 2 && f[2] == number {
+			return f[0]
+		}
+	}
+	return number
+}
+
+// readFile reads a file of at most limit bytes. Unlike os.ReadFile it does not
+// start Go's poller, which costs more than the reading.
+func readFile(path string, limit int) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	data := make([]byte, 0, min(16<<10, limit+1))
+	for {
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+		n, err := unix.Read(fd, data[len(data):cap(data)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		case n == 0:
+			return data, nil
+		default:
+			data = data[:len(data)+n]
+		}
+		if len(data) > limit {
+			return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
+		}
+	}
+}
+
+// writeFile replaces a file as a whole: a reader sees the old or the new one.
+func writeFile(path string, data []byte, mode uint32) error {
+	tmp := path + ".new"
+	fd, err := unix.Open(tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: tmp, Err: err}
+	}
+	for len(data) > 0 && err == nil {
+		var n int
+		if n, err = unix.Write(fd, data); err == unix.EINTR {
+			err = nil
+		}
+		data = data[max(n, 0):]
+	}
+	if closeErr := unix.Close(fd); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		unix.Unlink(tmp)
+		return &fs.PathError{Op: "write", Path: tmp, Err: err}
+	}
+	if err := unix.Rename(tmp, path); err != nil {
+		return &os.LinkError{Op: "rename", Old: tmp, New: path, Err: err}
+	}
+	return nil
+}
+
+// validID keeps IDs fit to be a directory's name and a part of a cgroup's.
+func validID(id string) error {
+	if len(id) > 255 {
+		return fmt.Errorf("%.32q...: %w: %d bytes are more than 255", id, errInvalidID, len(id))
+	}
+	valid := id != "" && id != "." && !strings.Contains(id, "..")
+	for i := 0; i < len(id) && valid; i++ {
+		c := id[i]
+		valid = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+			c == '_' || c == '+' || c == '-' || c == '.'
+	}
+	if !valid {
+		return fmt.Errorf("%q: %w: letters, digits, _ + - and single dots are allowed", id, errInvalidID)
+	}
+	return nil
+}

@@ -1,0 +1,287 @@
+// The stub is the process that runs a program (program.go): 300 bytes of
+// machine code in a sealed memfd, started by fork and exec. It becomes the
+// container's init, the process of `exec`, or QEMU in its jail.
+//
+// Why not runh itself, as other runtimes do it: a second start of the Go
+// runtime costs a millisecond, needs megabytes inside the container's memory
+// limit, has threads (setns to a user namespace refuses those), and would show
+// the host's runh binary to the container as /proc/PID/exe (CVE-2019-5736).
+// What the container can see here is a sealed copy of nothing worth having.
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptors of the stub: 0, 1 and 2 are the container's, then these two,
+// then what inherit handed out.
+const (
+	programFD = 3
+	syncFD    = 4
+	firstFD   = 5
+)
+
+// stubCode is where the machine code begins; stub_amd64.s takes its address.
+//
+//lint:ignore U1000 called by nobody here
+func stubCode()
+
+func stubAddress() *byte
+
+// stub is one interpreter process and the program it runs.
+type stub struct {
+	*program
+	pid    int
+	files  []uintptr // by descriptor number in the stub
+	memory int       // memfd of the program
+	sync   int       // our end of the socket pair
+	theirs int
+
+	received int    // the descriptor that came with the last message that had one
+	message  []byte // the last message
+}
+
+// stepError says which step of a program failed and why.
+type stepError struct {
+	step string
+	err  error
+}
+
+func (e *stepError) Error() string { return e.step + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+// errStubDied is what wait returns when the process is gone without a word.
+var errStubDied = errors.New("the container's init died")
+
+// newStub makes an empty program. The three descriptors become 0, 1 and 2.
+func newStub(stdin, stdout, stderr uintptr) (*stub, error) {
+	memory, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("memfd_create", err))
+	}
+	s := &stub{memory: memory, sync: -1, theirs: -1, received: -1}
+	if err := unix.Ftruncate(memory, programSize); err != nil {
+		s.close()
+		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("ftruncate", err))
+	}
+	mem, err := unix.Mmap(memory, 0, programSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("mmap", err))
+	}
+	s.program = newProgram(mem)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		s.close()
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	s.sync, s.theirs = pair[0], pair[1]
+	s.files = []uintptr{stdin, stdout, stderr, uintptr(memory), uintptr(s.theirs)}
+	return s, nil
+}
+
+// inherit gives the stub a descriptor and returns its number there.
+func (s *stub) inherit(fd int) int {
+	s.files = append(s.files, uintptr(fd))
+	return len(s.files) - 1
+}
+
+// start forks, execs the interpreter, and lets it run the program as far as it
+// is written. The process dies with the thread that called start until the
+// program says otherwise (PR_SET_PDEATHSIG), so that thread must be locked.
+func (s *stub) start(sys *syscall.SysProcAttr) error {
+	image, err := stubImage(len(s.files) + 64)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(image)
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", image), []string{"runh:init"},
+		&syscall.ProcAttr{Files: s.files, Sys: sys})
+	if err != nil {
+		return fmt.Errorf("start the container's init: %w", err)
+	}
+	unix.Close(s.theirs)
+	s.theirs = -1
+	s.pid = pid
+	return nil
+}
+
+// stubImage is a sealed memfd with the interpreter as an ELF file. Its number
+// is at least above: the fork puts the stub's own descriptors below that.
+func stubImage(above int) (int, error) {
+	fd, err := unix.MemfdCreate("runh:init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable and MFD_EXEC is unknown
+		fd, err = unix.MemfdCreate("runh:init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("memfd_create", err))
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, stubELF()); err != nil {
+		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("write", err))
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("fcntl", err))
+	}
+	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, above)
+	if err != nil {
+		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("fcntl", err))
+	}
+	return high, nil
+}
+
+// stubELF wraps the interpreter's machine code: one segment, read and execute.
+func stubELF() []byte {
+	const base, headers = 0x400000, 64 + 2*56
+	code := unsafe.Slice(stubAddress(), 1024)
+	end := bytes.Index(code, []byte{0x0f, 0x0b, 0x0f, 0x0b})
+	code = code[:end]
+
+	type programHeader struct {
+		Type, Flags                                  uint32
+		Offset, Vaddr, Paddr, Filesz, Memsz, Aligned uint64
+	}
+	var b bytes.Buffer
+	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 8: 0, 15: 0})
+	size := uint64(headers + len(code))
+	for _, part := range []any{
+		[]uint16{2, 62},
+		uint32(1),                                                // executable, x86-64
+		uint64(base + headers), uint64(64), uint64(0), uint32(0), // entry, program headers, no sections
+		[]uint16{64, 56, 2, 64, 0, 0},
+		programHeader{Type: 1, Flags: 5, Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Aligned: 4096},
+		programHeader{Type: 0x6474e551, Flags: 6}, // PT_GNU_STACK: the stack is not executable
+	} {
+		binary.Write(&b, binary.LittleEndian, part) // a bytes.Buffer does not fail
+	}
+	b.Write(code)
+	return b.Bytes()
+}
+
+// wait is where the program has come to: it reported a place, failed at a step,
+// or is dead.
+func (s *stub) wait() (place uint64, err error) {
+	msg, received, err := receiveMessage(s.sync)
+	if err != nil || len(msg) < 16 {
+		return 0, errStubDied
+	}
+	s.message = msg
+	if received >= 0 {
+		s.received = received
+	}
+	return s.reported(msg)
+}
+
+// receiveMessage reads one message, of at most a page, and the descriptor that
+// came with it, or -1. The end of file is an empty message.
+func receiveMessage(socket int) (msg []byte, received int, err error) {
+	msg, received = make([]byte, 4096), -1
+	var control [24]byte
+	var controlLen int
+	n, err := ignoringEINTR(func() (n int, err error) {
+		n, controlLen, _, _, err = unix.Recvmsg(socket, msg, control[:], unix.MSG_CMSG_CLOEXEC)
+		return n, err
+	})
+	if err != nil {
+		return nil, -1, err
+	}
+	if m, err := unix.ParseSocketControlMessage(control[:controlLen]); err == nil && len(m) > 0 {
+		if fds, err := unix.ParseUnixRights(&m[0]); err == nil {
+			received = fds[0]
+		}
+	}
+	return msg[:n], received, nil
+}
+
+// reported reads a message of the program's: an errno and the place of it.
+func (s *stub) reported(msg []byte) (place uint64, err error) {
+	errno := binary.NativeEndian.Uint64(msg[0:])
+	where := binary.NativeEndian.Uint64(msg[8:])
+	if errno != 0 {
+		return 0, s.failure(where, errno)
+	}
+	return where, nil
+}
+
+// proceed lets the program go on after an await.
+func (s *stub) proceed() error {
+	var word [8]byte
+	_, err := unix.Write(s.sync, word[:])
+	if err != nil {
+		return errStubDied
+	}
+	return nil
+}
+
+// expect waits for a place and takes any other for a bug.
+func (s *stub) expect(place uint64) error {
+	got, err := s.wait()
+	if err == nil && got != place {
+		panic(fmt.Sprintf("BUG: the program is at place %d, not %d", got, place))
+	}
+	return err
+}
+
+// sendFiles gives the program descriptors, to be taken with receiveFiles.
+func (s *stub) sendFiles(fds []int) error {
+	var word [8]byte
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	if err := unix.Sendmsg(s.sync, word[:], rights, nil, 0); err != nil {
+		return errStubDied
+	}
+	return nil
+}
+
+// receiveFiles takes up to n descriptors that the parent sends in one message.
+// They lie side by side, 32 bits each; the kernel reads a descriptor from the
+// lower half of an argument, so each has an address. What does not come is -1.
+func (p *program) receiveFiles(n int) []valueAt {
+	size := 16 + (4*n+7)&^7
+	control := p.alloc(size + 8)
+	for i := 16; i < size+8; i++ {
+		p.view(control, size+8)[i] = 0xff
+	}
+	iov := p.words(uint64(p.alloc(8)), 8)
+	msg := p.words(0, 0, uint64(iov), 1, uint64(control), uint64(size), 0)
+	p.call(unix.SYS_RECVMSG, syncFD, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
+	fds := make([]valueAt, n)
+	for i := range fds {
+		fds[i] = valueAt(control + addr(16+4*i))
+	}
+	return fds
+}
+
+// close gives back what the parent holds. The process, if there is one, goes on.
+func (s *stub) close() {
+	for _, fd := range []*int{&s.memory, &s.sync, &s.theirs, &s.received} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+			*fd = -1
+		}
+	}
+	if s.program != nil {
+		unix.Munmap(s.mem)
+		s.program = nil
+	}
+}
+
+func ignoringEINTR(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,11 @@
+// The time stamp counter. RDTSC is not serialising; its users measure milliseconds.
+
+#include "textflag.h"
+
+// func readTSC() uint64
+TEXT ·readTSC(SB), NOSPLIT, $0-8
+	RDTSC
+	SHLQ $32, DX
+	ORQ  DX, AX
+	MOVQ AX, ret+0(FP)
+	RET

@@ -1,0 +1,331 @@
+// vm.go turns what a container asks for and may use into one description of its virtual machine.
+// Contract: vmConfig is a value; newVM reads the host (memory, CPUs, /dev/kvm) and changes nothing.
+//
+// Who decides, first to last: the annotation, the container's limits, the operator's configuration,
+// the default. For the machine, upstream's variable RUNH_MICRO_VM comes after the annotation, and
+// what the image needs comes last.
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// vmConfig is everything QEMU has to know of a machine.
+type vmConfig struct {
+	Machine   string        `json:"machine"` // "microvm", "pc" or "q35"
+	Accel     string        `json:"accel"`   // "tcg" or "kvm"
+	CPU       string        `json:"cpu"`
+	VCPUs     int           `json:"vcpus"`
+	MemoryMiB int           `json:"memoryMiB"`
+	TBSizeMiB int           `json:"tbSizeMiB,omitempty"` // TCG's buffer for translated code
+	PVH       bool          `json:"pvh,omitempty"`       // the application boots by itself, there is no loader
+	Network   string        `json:"network"`             // "none" or "user"
+	Ports     []portForward `json:"ports,omitempty"`     // on the user network: the container's ports that lead to the guest
+	Append    string        `json:"append"`              // the kernel's command line, set by bootArgs
+}
+
+// What a Hermit container needs besides the guest's own memory, when a memory limit covers it all.
+// guest = limit - overhead, with
+//
+//	overhead = vmBaseMiB + vmPCMiB (pc and q35) + TBSizeMiB (TCG) + the sizes of loader and application
+//
+// Measured on cgroup v1 with a guest that touches all its memory, QEMU's files cold, and TBSizeMiB
+// counted as used: a microvm runs from 20 MiB on, a pc from 28; below that it first gets slow, for the
+// kernel takes QEMU's own program away from it, and is then killed.
+const (
+	vmBaseMiB     = 22
+	vmPCMiB       = 8
+	defaultMemory = 1024 // MiB, as upstream; memory that the guest does not touch costs nothing
+	defaultTBSize = 64   // MiB, where no limit says otherwise; QEMU's own default is 1 GiB
+	minTBSize     = 8
+	maxTBSize     = 32
+
+	upstreamUserPort = 9975 // the port that upstream forwards when the container does not say which
+)
+
+// newVM sizes the machine for app, which loader boots (nil: it boots by itself).
+func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp, loader *hermitLoader) (*vmConfig, error) {
+	vm := &vmConfig{PVH: loader == nil}
+	var err error
+	if vm.Accel, err = pickAccel(c, s); err != nil {
+		return nil, err
+	}
+	vm.CPU = firstWord(s.cpu, c.cpu, defaultCPU(vm.Accel))
+	if vm.Machine, err = pickMachine(spec, c, s, app); err != nil {
+		return nil, err
+	}
+	if vm.VCPUs, err = pickVCPUs(spec, c, s); err != nil {
+		return nil, err
+	}
+	files := app.size
+	if loader != nil {
+		files += loader.size
+	}
+	if err := vm.pickMemory(spec, c, s, int((files+1<<20-1)>>20), int((app.size+1<<20-1)>>20)); err != nil {
+		return nil, err
+	}
+	return vm, vm.pickNetwork(spec, c, s)
+}
+
+// pickAccel never chooses KVM by itself unless the CPU shows that it can virtualise: there are
+// machines whose /dev/kvm opens and then hangs every guest.
+func pickAccel(c *hermitConfig, s *hermitSettings) (string, error) {
+	accel := firstWord(s.accel, c.accel)
+	if accel == "" && c.kvm != nil && !*c.kvm {
+		accel = "tcg"
+	}
+	switch accel {
+	case "tcg":
+		return "tcg", nil
+	case "kvm":
+		if err := openKVM(); err != nil {
+			return "", fmt.Errorf("accel is \"kvm\": %w", err)
+		}
+		return "kvm", nil
+	}
+	// One page of cpuinfo holds the first CPU, and that is enough.
+	info, err := readSome("/proc/cpuinfo", 4096)
+	if err != nil || !bytes.Contains(info, []byte(" vmx")) && !bytes.Contains(info, []byte(" svm")) || openKVM() != nil {
+		return "tcg", nil
+	}
+	return "kvm", nil
+}
+
+// openKVM says whether QEMU will be able to use KVM. It runs as a user of its own, in the group that
+// owns the device.
+func openKVM() error {
+	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/dev/kvm does not open (%s)", unix.ErrnoName(err.(unix.Errno)))
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if st.Mode&0o060 != 0o060 && st.Mode&0o006 != 0o006 {
+		return fmt.Errorf("/dev/kvm has mode %04o, which keeps QEMU's user out: allow its group to read and write it", st.Mode&0o7777)
+	}
+	return nil
+}
+
+// warning is what a user should know of a machine's limits, "" for nothing.
+func (vm *vmConfig) warning() string {
+	if vm.Accel == "tcg" {
+		return "without KVM the guest's CPU may lack RDSEED: an image without a virtio-rng driver then has predictable random numbers"
+	}
+	return ""
+}
+
+// defaultCPU is everything that the accelerator has. Under KVM two corrections: there are hosts
+// where plain "host" aborts QEMU over the register behind arch-capabilities, and invtsc (which needs
+// migratable=no) tells the guest its clock's frequency.
+func defaultCPU(accel string) string {
+	if accel == "kvm" {
+		return "host,migratable=no,+invtsc,-arch-capabilities"
+	}
+	return "max"
+}
+
+func pickMachine(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp) (string, error) {
+	if s.machine != "" && s.machine != "auto" {
+		return s.machine, nil
+	}
+	if v, ok := containerEnv(spec, "RUNH_MICRO_VM"); ok && s.machine == "" {
+		n, err := parseRange("RUNH_MICRO_VM", v, 0, 1)
+		if err != nil {
+			return "", fmt.Errorf("process.env: %w", err)
+		}
+		return [2]string{"pc", "microvm"}[n], nil
+	}
+	if s.machine == "" && c.machine != "" && c.machine != "auto" {
+		return c.machine, nil
+	}
+	return app.machineFor()
+}
+
+// pickVCPUs gives the guest as many CPUs as the container may keep busy, and one if nothing says so:
+// most Hermit kernels use only the first.
+func pickVCPUs(spec *specs.Spec, c *hermitConfig, s *hermitSettings) (int, error) {
+	if s.smp != 0 {
+		return s.smp, nil
+	}
+	if r := specResources(spec); r != nil && r.CPU != nil && r.CPU.Quota != nil && *r.CPU.Quota > 0 {
+		period := int64(100000) // the kernel's default
+		if r.CPU.Period != nil && *r.CPU.Period > 0 {
+			period = int64(min(*r.CPU.Period, 1000000))
+		}
+		n := *r.CPU.Quota / period
+		if *r.CPU.Quota%period != 0 {
+			n++
+		}
+		return int(min(n, int64(runtime.NumCPU()), maxVCPUs)), nil
+	}
+	return max(c.smp, 1), nil
+}
+
+func (vm *vmConfig) pickMemory(spec *specs.Spec, c *hermitConfig, s *hermitSettings, filesMiB, appMiB int) error {
+	// The application is in the guest's memory twice, as a file and unpacked.
+	least := max(minMemoryMiB, 2*appMiB+24)
+	limit := 0 // MiB, 0: none
+	if r := specResources(spec); r != nil && r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
+		limit = int(min(*r.Memory.Limit>>20, maxMemoryMiB))
+	}
+	overhead := vmBaseMiB + filesMiB
+	if vm.Machine != "microvm" {
+		overhead += vmPCMiB
+	}
+	if vm.Accel == "tcg" {
+		vm.TBSizeMiB = defaultTBSize
+		if limit != 0 {
+			vm.TBSizeMiB = min(max(limit/8, minTBSize), maxTBSize)
+		}
+		overhead += vm.TBSizeMiB
+	}
+	if limit != 0 && limit-overhead < least {
+		return fmt.Errorf("memory limit of %d MiB is too small: the guest needs %d MiB and its machine %d MiB, together %d MiB",
+			limit, least, overhead, least+overhead)
+	}
+	switch {
+	case s.memorySize != 0:
+		vm.MemoryMiB = s.memorySize
+		if limit != 0 && vm.MemoryMiB > limit-overhead {
+			return fmt.Errorf("annotation %smemory_size is %d: the memory limit of %d MiB leaves the guest %d MiB",
+				annotationPrefix, vm.MemoryMiB, limit, limit-overhead)
+		}
+	case limit != 0:
+		// A limit above what the host has is no reason to promise the guest more than that.
+		vm.MemoryMiB = min(limit, hostMemoryMiB()) - overhead
+	case c.memorySize != 0:
+		vm.MemoryMiB = c.memorySize
+	default:
+		vm.MemoryMiB = defaultMemory
+	}
+	vm.MemoryMiB &^= 1 // the guest's pages have 2 MiB
+	if vm.MemoryMiB < least {
+		return fmt.Errorf("%d MiB of memory are too little for a guest of %d MiB: it needs %d MiB", vm.MemoryMiB, appMiB, least)
+	}
+	return nil
+}
+
+func hostMemoryMiB() int {
+	var si unix.Sysinfo_t
+	if err := unix.Sysinfo(&si); err != nil {
+		return maxMemoryMiB
+	}
+	return int(si.Totalram * uint64(si.Unit) >> 20)
+}
+
+// pickNetwork: with "auto", a container gets QEMU's user network in its network namespace. The port
+// that upstream forwards by default is forwarded only in a namespace that the container has for
+// itself: in a shared one, the host's or a pod's, a second guest could not start.
+func (vm *vmConfig) pickNetwork(spec *specs.Spec, c *hermitConfig, s *hermitSettings) error {
+	vm.Network = firstWord(s.network, c.network)
+	vm.Ports = s.ports
+	port, asked := containerEnv(spec, "RUNH_USER_PORT")
+	n := upstreamUserPort
+	if asked {
+		var err error
+		if n, err = parseRange("RUNH_USER_PORT", port, 0, 65535); err != nil {
+			return fmt.Errorf("process.env: %w", err)
+		}
+	}
+	if vm.Network == "" || vm.Network == "auto" {
+		vm.Network = "user"
+		if asked && n == 0 { // upstream: no user network
+			vm.Network = "none"
+		}
+	}
+	if vm.Network == "user" && len(vm.Ports) == 0 && n > 0 && (asked || ownNetwork(spec)) {
+		vm.Ports = []portForward{{"tcp", n}}
+	}
+	if vm.Network == "none" && len(vm.Ports) > 0 {
+		return errors.New("ports are given but the network is \"none\"")
+	}
+	return nil
+}
+
+// ownNetwork says whether the container gets a new network namespace.
+func ownNetwork(spec *specs.Spec) bool {
+	if spec.Linux != nil {
+		for _, ns := range spec.Linux.Namespaces {
+			if ns.Type == specs.NetworkNamespace {
+				return ns.Path == ""
+			}
+		}
+	}
+	return false
+}
+
+// hermitState is what other commands need to know of a Hermit container; it is part of the state.
+type hermitState struct {
+	App       string `json:"app"`    // path in the container
+	Loader    string `json:"loader"` // in the image or on the host, "" for none
+	QEMU      string `json:"qemu"`
+	Machine   string `json:"machine"`
+	Accel     string `json:"accel"`
+	VCPUs     int    `json:"vcpus"`
+	MemoryMiB int    `json:"memoryMiB"`
+	Network   string `json:"network"`
+}
+
+func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vmConfig) *hermitState {
+	st := &hermitState{
+		App: app.path, QEMU: env.QEMU, Machine: vm.Machine, Accel: vm.Accel,
+		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, Network: vm.Network,
+	}
+	if loader != nil {
+		st.Loader = loader.path
+	}
+	return st
+}
+
+// containerEnv looks a name up in process.env; the last one counts, as in a shell.
+func containerEnv(spec *specs.Spec, name string) (v string, ok bool) {
+	if spec.Process == nil {
+		return "", false
+	}
+	for _, kv := range spec.Process.Env {
+		if k, val, found := strings.Cut(kv, "="); found && k == name {
+			v, ok = val, true
+		}
+	}
+	return v, ok
+}
+
+func specResources(spec *specs.Spec) *specs.LinuxResources {
+	if spec.Linux == nil {
+		return nil
+	}
+	return spec.Linux.Resources
+}
+
+func firstWord(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+// readSome reads the first bytes of a file of the kernel's.
+func readSome(path string, n int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, n)
+	n, err = f.Read(b)
+	return b[:n], err
+}
