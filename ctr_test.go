@@ -1,0 +1,234 @@
+// containerd alone, by way of ctr --runc-binary: the shim io.containerd.runc.v2 that Kubernetes uses, with bundles whose rootfs is a
+// relative path. One daemon for these tests, in namespaces of its own that end with it. RUNTIME=/usr/sbin/runc is the control.
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// containerd is a daemon of one test.
+type containerd struct {
+	*rt
+	home string
+}
+
+func newContainerd(t *testing.T) *containerd {
+	t.Helper()
+	d := &containerd{rt: newRT(t)}
+	needsPrograms(t, "containerd", "containerd-shim-runc-v2", "ctr", "unshare")
+	d.home = d.dir + "/d"
+	d.must(os.Mkdir(d.home, 0o711))
+	d.must(os.WriteFile(d.home+"/config.toml", fmt.Appendf(nil, `version = 2
+root = "%[1]s/root"
+state = "%[1]s/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+[grpc]
+address = "%[1]s/s"
+`, d.home), 0o644))
+	log := newSink(t)
+	cmd := exec.Command("unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", "containerd -c config.toml; :")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = d.home, log.w, log.w
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	d.must(cmd.Start())
+	log.w.Close()
+	done := make(chan struct{})
+	go func() { cmd.Wait(); close(done) }()
+	t.Cleanup(func() {
+		for _, sh := range children(cmd.Process.Pid) {
+			syscall.Kill(sh, syscall.SIGKILL) // the first process of the namespace
+		}
+		<-done
+	})
+	d.eventually("containerd answers", func() bool {
+		select {
+		case <-done:
+			t.Fatalf("containerd ended: %s", log)
+		default:
+		}
+		return d.command("version").Run() == nil
+	})
+	root := d.dir + "/bb"
+	busyboxRootfs(t, root)
+	d.importImage("bb", root, "sh")
+	return d
+}
+
+// importImage makes a docker-archive of one layer and imports it as docker.io/library/NAME:latest.
+func (d *containerd) importImage(name, root string, args ...string) {
+	d.Helper()
+	var layer, image bytes.Buffer
+	w := tar.NewWriter(&layer)
+	d.must(w.AddFS(os.DirFS(root).(fs.ReadLinkFS)))
+	d.must(w.Close())
+	config, err := json.Marshal(map[string]any{
+		"architecture": "amd64", "os": "linux",
+		"config": map[string]any{"Env": []string{"PATH=/bin"}, "Cmd": args},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{fmt.Sprintf("sha256:%x", sha256.Sum256(layer.Bytes()))}},
+	})
+	d.must(err)
+	manifest, err := json.Marshal([]any{map[string]any{"Config": "config.json", "RepoTags": []string{"docker.io/library/" + name + ":latest"}, "Layers": []string{"layer.tar"}}})
+	d.must(err)
+	w = tar.NewWriter(&image)
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{"manifest.json", manifest}, {"config.json", config}, {"layer.tar", layer.Bytes()}} {
+		d.must(w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.data))}))
+		_, err := w.Write(f.data)
+		d.must(err)
+	}
+	d.must(w.Close())
+	archive := d.dir + "/" + name + ".tar"
+	d.must(os.WriteFile(archive, image.Bytes(), 0o644))
+	if res := d.ctr("image", "import", archive); res.code != 0 {
+		d.Fatalf("ctr image import: %s", res.err)
+	}
+}
+
+func (d *containerd) command(args ...string) *exec.Cmd {
+	return exec.Command("ctr", append([]string{"-a", d.home + "/s"}, args...)...)
+}
+
+func (d *containerd) ctr(args ...string) result {
+	d.Helper()
+	res := d.doCmd(d.command(args...))
+	res.args = args
+	return res
+}
+
+// runArgs are ctr's for a new container, whose name comes first.
+func (d *containerd) runArgs(flags []string, image string, args ...string) (string, []string) {
+	d.n++
+	name := fmt.Sprintf("%s-%d", d.token, d.n)
+	all := []string{"run", "--runtime", "io.containerd.runc.v2", "--runc-binary", d.bin, "--runc-root", d.home + "/runtime", "--cgroup", "/" + name}
+	all = append(append(all, flags...), "docker.io/library/"+image+":latest", name)
+	return name, append(all, args...)
+}
+
+func (d *containerd) run(image string, args ...string) result {
+	d.Helper()
+	_, all := d.runArgs([]string{"--rm"}, image, args...)
+	return d.ctr(all...)
+}
+
+func (d *containerd) want(res result, code int, out string) {
+	d.Helper()
+	if res.code != code || res.out != out {
+		d.Errorf("ctr %q: exit code %d, stdout %q, want %d and %q; stderr %q", res.args, res.code, res.out, code, out, res.err)
+	}
+}
+
+// status is the task's as `ctr task ls` has it.
+func (d *containerd) status(name string) string {
+	d.Helper()
+	for l := range strings.Lines(d.ctr("task", "ls").ok().out) {
+		if f := strings.Fields(l); len(f) == 3 && f[0] == name {
+			return f[2]
+		}
+	}
+	return ""
+}
+
+func TestContainerd(t *testing.T) {
+	d := newContainerd(t)
+	d.want(d.run("bb", "sh", "-c", "echo out; echo err >&2; exit 3"), 3, "out\n")
+	d.want(d.run("bb", "sh", "-c", "kill -9 $$; exit 5"), 5, "")    // pid 1 does not kill itself
+	_, args := d.runArgs([]string{"--rm"}, "bb", "head", "-n", "1") // ctr passes no end of file on
+	cmd := d.command(args...)
+	cmd.Stdin = strings.NewReader("through\n")
+	d.want(d.doCmd(cmd), 0, "through\n")
+	for text, args := range map[string][]string{"executable file not found in $PATH": {"nosuch"}, "permission denied": {"/etc"}} {
+		name, all := d.runArgs(nil, "bb", args...)
+		if res := d.ctr(all...); res.code != 1 || !strings.Contains(res.err, text) {
+			t.Errorf("%q: exit code %d, %q, want 1 and %q", args, res.code, res.err, text)
+		}
+		d.ctr("container", "rm", name)
+	}
+	_, args = d.runArgs([]string{"--rm", "-t"}, "bb", "sh", "-c", "tty; read x; exit $x")
+	code := d.onTerminal(d.command(args...), func(o *sink, in *os.File) {
+		o.until("/dev/pts/0")
+		in.WriteString("12\r")
+	})
+	if code != 12 {
+		t.Errorf("on a terminal: exit code %d, want 12", code)
+	}
+	// The binary's own root is honoured, and empty again.
+	if left, _ := filepath.Glob(d.home + "/runtime/default/" + d.token + "*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := os.Stat(d.home + "/runtime/default"); err != nil {
+		t.Errorf("--runc-root: %v", err)
+	}
+}
+
+func TestContainerdTask(t *testing.T) {
+	d := newContainerd(t)
+	needs(t, hybridCgroup(), "cgroup v1")
+	name, args := d.runArgs([]string{"-d", "--memory-limit", "67108864"}, "bb", "sleep", "1000")
+	d.ctr(args...).ok()
+	if s := d.status(name); s != "RUNNING" {
+		t.Errorf("status %s", s)
+	}
+	d.want(d.ctr("task", "exec", "--exec-id", "one", name, "sh", "-c", "echo in; exit 4"), 4, "in\n")
+	d.want(d.ctr("task", "exec", "--exec-id", "two", "--cwd", "/etc", "--user", "1000", name, "sh", "-c", "pwd; id -u"), 0, "/etc\n1000\n")
+	d.ctr("task", "exec", "--exec-id", "three", "-d", name, "sleep", "1001").ok()
+	if n := strings.Count(d.ctr("task", "ps", name).ok().out, "\n"); n != 3 {
+		t.Errorf("ctr task ps has %d lines, want a heading and two processes", n)
+	}
+	used := uint64(0)
+	for l := range strings.Lines(d.ctr("task", "metrics", name).ok().out) {
+		if f := strings.Fields(l); len(f) == 2 && f[0] == "memory.usage_in_bytes" {
+			used, _ = strconv.ParseUint(f[1], 10, 64)
+		}
+	}
+	if used == 0 || used > 67108864 {
+		t.Errorf("ctr task metrics: %d bytes of memory in use", used)
+	}
+	d.ctr("task", "pause", name).ok()
+	if s := d.status(name); s != "PAUSED" {
+		t.Errorf("status %s, want PAUSED", s)
+	}
+	d.ctr("task", "resume", name).ok()
+	d.ctr("task", "kill", "-s", "KILL", "--exec-id", "three", name).ok()
+	d.eventually("the exec'd process is gone", func() bool { return strings.Count(d.ctr("task", "ps", name).out, "\n") == 2 })
+	if s := d.status(name); s != "RUNNING" {
+		t.Errorf("status %s after the end of an exec'd process", s)
+	}
+	d.ctr("task", "kill", "-a", "-s", "KILL", name).ok()
+	d.eventually("it has stopped", func() bool { return d.status(name) == "STOPPED" })
+	if res := d.ctr("task", "delete", name); !strings.Contains(res.err, "137") {
+		t.Errorf("ctr task delete: exit code %d, %q, want the task's 137", res.code, res.err)
+	}
+	d.ctr("task", "start", "-d", name).ok() // the same ID again
+	d.ctr("task", "pause", name).ok()
+	if res := d.ctr("task", "delete", "-f", name); d.status(name) != "" {
+		t.Errorf("ctr task delete -f of a paused task: exit code %d, %q", res.code, res.err)
+	}
+	d.ctr("container", "rm", name).ok()
+}
+
+func TestContainerdHermit(t *testing.T) {
+	d := newContainerd(t)
+	d.onlyRunh("only runh boots guests")
+	dir, err := rtGuest()
+	d.must(err)
+	root := filepath.Join(d.dir, "image-hermit")
+	d.must(os.MkdirAll(root+"/hermit", 0o755))
+	for from, to := range map[string]string{"app": "app", "loader": "hermit-loader"} {
+		d.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(t, filepath.Join(dir, from))), 0o755))
+	}
+	d.importImage("hermit", root, "/hermit/app")
+	d.want(d.run("hermit", "/hermit/app", "exit", "7"), 7, rtLastWords(7))
+}

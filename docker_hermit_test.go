@@ -1,0 +1,115 @@
+// Hermit applications under the real Docker daemon of docker_test.go.
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// newDockHermit is newDock with three images of the stand-in, as `docker build` of FROM scratch and two COPY would make them.
+func newDockHermit(t *testing.T) *dock {
+	t.Helper()
+	if os.Getenv("RUNTIME") != "" && !strings.Contains(os.Getenv("RUNTIME"), "runh") {
+		t.Skip("control run: only runh boots guests")
+	}
+	k := newDock(t)
+	k.d.hermit.Do(func() {
+		for _, i := range []struct{ name, app, change string }{
+			{"hermit", "app", `ENTRYPOINT ["/hermit/app"]`},
+			{"hermit-cmd", "app", `CMD ["/hermit/app"]`},
+			{"hermit-pci", "app-pci", `ENTRYPOINT ["/hermit/app"]`},
+		} {
+			dir, err := rtGuest()
+			k.must(err)
+			root := filepath.Join(k.d.dir, "image-"+i.name)
+			k.must(os.MkdirAll(root+"/hermit", 0o755))
+			for from, to := range map[string]string{i.app: "app", "loader": "hermit-loader"} {
+				k.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(t, filepath.Join(dir, from))), 0o755))
+			}
+			k.must(k.d.importImage(i.name, root, i.change))
+		}
+	})
+	return k
+}
+
+// The main job: docker run --runtime=runh IMAGE prints what the guest prints, nothing else, and returns what it returns.
+func TestDockerHermitRun(t *testing.T) {
+	k := newDockHermit(t)
+	k.want(k.run("hermit-cmd"), 0, "Hello from Hermit's stand-in!\n"+rtLastWords(0))
+	k.want(k.run("hermit", "exit", "0"), 0, rtLastWords(0))
+	k.want(k.run("hermit", "exit", "7"), 7, rtLastWords(7))
+	k.want(k.run("hermit", "triple"), 134, "")
+	k.want(k.run("hermit-pci", "hello", ";", "exit", "7"), 7, "Hello from Hermit's stand-in!\n"+rtLastWords(7))
+	res := k.run("-e", "A=b c", "hermit", "env")
+	if got := guestStrings(t, res.out, "env"); !strings.Contains("\x00"+strings.Join(got, "\x00")+"\x00", "\x00A=b c\x00") {
+		t.Errorf("-e A='b c': %q", res.out)
+	}
+	res = k.run("hermit", "args", "two words", "'\"\n", "")
+	if got := guestStrings(t, res.out, "arg"); strings.Join(got, "|") != "bin|args|two words|'\"\n|" {
+		t.Errorf("arguments: %q", res.out)
+	}
+}
+
+func TestDockerHermitNetworks(t *testing.T) {
+	k := newDockHermit(t)
+	for _, network := range []string{"none", "bridge", "host"} {
+		k.want(k.run("--network", network, "hermit", "exit", "7"), 7, rtLastWords(7))
+	}
+}
+
+func TestDockerHermitDetached(t *testing.T) {
+	k := newDockHermit(t)
+	c := k.start("hermit", "print", "one", ";", "count")
+	k.eventually("the guest counts in the logs", func() bool { return strings.HasPrefix(k.docker("logs", c).out, "one\ncount 1\n") })
+	begin := time.Now()
+	k.docker("stop", c).ok()
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("stop took %v", took)
+	}
+	if s := k.inspect(c, "{{.State.Status}} {{.State.ExitCode}}"); s != "exited 143" {
+		t.Errorf("after stop: %s", s)
+	}
+	k.docker("start", c).ok() // the same ID again
+	k.docker("kill", c).ok()
+	if code := strings.TrimSpace(k.docker("wait", c).ok().out); code != "137" {
+		t.Errorf("exit code %s after kill, want 137", code)
+	}
+	k.docker("rm", c).ok()
+	d := k.start("-p", "127.0.0.1:9975:9975", "hermit", "count") // upstream's acceptance test
+	k.docker("rm", "-f", d).ok()
+}
+
+func TestDockerHermitInteractive(t *testing.T) {
+	k := newDockHermit(t)
+	var out *sink
+	code := k.interactive([]string{"hermit", "print", "ready", ";", "echo", ";", "exit", "5"}, func(o *sink, in *os.File) {
+		out = o
+		o.until("ready")
+		in.WriteString("typed\rquit\r")
+	})
+	if got := out.String(); code != 5 || strings.Count(got, "typed") != 1 || !strings.Contains(got, "exit status 5") {
+		t.Errorf("exit code %d, %q", code, got)
+	}
+	cmd := k.cmd("run", "--rm", "-i", "--runtime=runh", "hermit", "echo", "6", ";", "exit", "4")
+	cmd.Stdin = strings.NewReader("piped\n")
+	k.want(k.doCmd(cmd), 4, "piped\n"+rtLastWords(4))
+}
+
+func TestDockerHermitLimits(t *testing.T) {
+	k := newDockHermit(t)
+	k.want(k.run("-m", "128m", "--cpus", "0.9", "--pids-limit", "50", "--read-only", "--user", "1000", "hermit", "touch", ";", "exit", "7"), 7, "touched\n"+rtLastWords(7))
+	res := k.run("-m", "8m", "hermit")
+	if res.code != 125 || !strings.Contains(res.err, "memory limit of 8 MiB is too small") {
+		t.Errorf("exit code %d, %q", res.code, res.err)
+	}
+}
+
+func TestDockerHermitPod(t *testing.T) {
+	k := newDockHermit(t)
+	a := k.start("bb", "sleep", "1000")
+	k.want(k.run("--network", "container:"+a, "hermit", "exit", "7"), 7, rtLastWords(7))
+	k.docker("rm", "-f", a).ok()
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// needQEMU skips a test on a host without QEMU, and returns what QEMU needs.
+func needQEMU(t *testing.T) *hermitEnv {
+	t.Helper()
+	env, err := findEnv(t.TempDir(), "")
+	if err != nil {
+		if os.Getenv("RUNH_TEST_ALL") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("needs QEMU: %v", err)
+	}
+	return env
+}
+
+func TestHostEnv(t *testing.T) {
+	env := needQEMU(t)
+	var guests []string
+	for _, f := range env.Files {
+		guests = append(guests, f.Guest)
+	}
+	all := strings.Join(guests, "\n")
+	for _, want := range []string{env.QEMU, "/ld-linux", "/libc.so.6", "/libglib-2.0.so.0", "qboot.rom", "bios-256k.bin", "accel-tcg-x86_64.so"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %s in\n%s", want, all)
+		}
+	}
+	for machine, not := range map[string]string{"microvm": "bios-256k.bin", "pc": "qboot.rom", "q35": "qboot.rom"} {
+		files, err := env.filesFor(&vmConfig{Machine: machine, Accel: "kvm"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if strings.HasSuffix(f.Guest, not) || strings.Contains(f.Guest, "accel-tcg") {
+				t.Errorf("%s under kvm does not need %s", machine, f.Guest)
+			}
+		}
+	}
+	if _, err := (&hermitEnv{QEMU: "/q"}).filesFor(&vmConfig{Machine: "microvm"}); err == nil || !strings.Contains(err.Error(), "qboot.rom") {
+		t.Error("missing firmware:", err)
+	}
+}
+
+func TestEnvCache(t *testing.T) {
+	root := t.TempDir()
+	first, err := findEnv(root, "")
+	if err != nil {
+		t.Skip(err)
+	}
+	cache := filepath.Join(root, envCacheName)
+	start := time.Now()
+	again, err := findEnv(root, "")
+	if err != nil || len(again.Files) != len(first.Files) || again.LibPath != first.LibPath {
+		t.Fatal("from the cache:", again, err)
+	}
+	t.Logf("%d files, from the cache in %v", len(again.Files), time.Since(start))
+	for name, data := range map[string]string{
+		"damaged": "{", "stale": `{"key":"runh/1 other","env":{"qemu":"/evil","files":[{"guest":"/x"}]}}`, "empty": "",
+	} {
+		if err := os.WriteFile(cache, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if env, err := findEnv(root, ""); err != nil || env.QEMU != first.QEMU {
+			t.Error(name, env, err)
+		}
+	}
+	if err := os.WriteFile(cache, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if env, err := findEnv(root, ""); err != nil || len(env.Files) != len(first.Files) {
+				t.Error("twenty at once:", env, err)
+			}
+		})
+	}
+	wg.Wait()
+	entries, err := os.ReadDir(root)
+	if err != nil || len(entries) != 1 {
+		t.Error("left behind:", entries, err)
+	}
+	// A state root that cannot be written costs time only.
+	if _, err := findEnv("/proc/nowhere", ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTreeEnv(t *testing.T) {
+	dir := t.TempDir()
+	if env, err := treeEnv(dir); env != nil || err != nil {
+		t.Error("a tree without QEMU:", env, err)
+	}
+	if env, err := treeEnv(dir + "/missing"); env != nil || err != nil {
+		t.Error("no tree:", env, err)
+	}
+	if err := os.MkdirAll(dir+"/usr/bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("usr/lib", dir+"/lib"); err != nil {
+		t.Fatal(err)
+	}
+	qemu := dir + "/usr/bin/qemu-system-x86_64"
+	if err := os.WriteFile(qemu, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := findEnv(dir, dir); err == nil || !strings.Contains(err.Error(), "not executable") {
+		t.Error("a QEMU that cannot run:", err)
+	}
+	if err := os.Chmod(qemu, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	env, err := findEnv(dir, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []envFile{{Guest: "/lib", Link: "usr/lib"}, {Host: dir + "/usr", Guest: "/usr", Dir: true}}
+	if env.QEMU != "/usr/bin/qemu-system-x86_64" || len(env.Files) != 2 || env.Files[0] != want[0] || env.Files[1] != want[1] {
+		t.Errorf("%+v", env)
+	}
+	if _, err := env.filesFor(&vmConfig{Machine: "microvm"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestListLibrariesErrors(t *testing.T) {
+	f := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(f, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := elfInterpreter(f); err == nil || !strings.Contains(err.Error(), "wrapper script") {
+		t.Error(err)
+	}
+	interp, err := elfInterpreter("/usr/bin/env")
+	if err != nil || interp == "" {
+		t.Skip("needs a dynamically linked /usr/bin/env")
+	}
+	if _, err := listLibraries(interp, f); err == nil {
+		t.Error("the linker took a script")
+	}
+	if unix.Access(interp, unix.X_OK) != nil {
+		t.Error(interp)
+	}
+}

@@ -1,0 +1,267 @@
+// Hooks (runtime-spec config.md, "POSIX-platform Hooks"; callers.md section 3): when, where and with what each of the six kinds runs,
+// and what its failure means.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// setHook puts one hook under its name in config.json.
+func setHook(s *specs.Spec, kind string, h ...specs.Hook) {
+	if s.Hooks == nil {
+		s.Hooks = new(specs.Hooks)
+	}
+	list := map[string]*[]specs.Hook{
+		//lint:ignore SA1019 deprecated, and what Docker 20 sends
+		"prestart":      &s.Hooks.Prestart,
+		"createRuntime": &s.Hooks.CreateRuntime, "createContainer": &s.Hooks.CreateContainer,
+		"startContainer": &s.Hooks.StartContainer, "poststart": &s.Hooks.Poststart, "poststop": &s.Hooks.Poststop,
+	}[kind]
+	*list = append(*list, h...)
+}
+
+var hookKinds = []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}
+
+// shHook runs a script; for startContainer it is a shell of the container's, which is at the same place.
+func shHook(script string) specs.Hook {
+	return specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin", "HOOK=yes"}}
+}
+
+// TestHooksAll runs two hooks of each kind and reads what each saw: its order, state, namespaces, root and working directory.
+func TestHooksAll(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc 1.1 runs poststart at create, and says created to it")
+	c := r.sh("echo program >>/log/order; sleep 0.05; exit 3")
+	log := filepath.Join(r.dir, "log")
+	r.must(os.Mkdir(log, 0o755))
+	c.spec.Mounts = append(c.spec.Mounts, bindAt(log, "/log", "bind"))
+	for _, kind := range hookKinds {
+		dir := log
+		if kind == "startContainer" {
+			dir = "/log"
+		}
+		look := fmt.Sprintf(`cat >%[1]s/%[2]s.state; echo %[2]s >>%[1]s/order; readlink /proc/self/ns/mnt >%[1]s/%[2]s.mnt; readlink /proc/self/ns/net >%[1]s/%[2]s.net
+			pwd >%[1]s/%[2]s.cwd; cat /proc/self/environ >%[1]s/%[2]s.env`, dir, kind)
+		setHook(c.spec, kind, shHook(look), shHook(fmt.Sprintf("echo %s2 >>%s/order", kind, dir)))
+	}
+	c.write()
+	c.create()
+	mnt, _ := os.Readlink(pidNS(c.pid, "mnt"))
+	netns, _ := os.Readlink(pidNS(c.pid, "net"))
+	hostMnt, _ := os.Readlink("/proc/self/ns/mnt")
+	hostNet, _ := os.Readlink("/proc/self/ns/net")
+	if got := rtReadOr(log + "/order"); got != "prestart\nprestart2\ncreateRuntime\ncreateRuntime2\ncreateContainer\ncreateContainer2\n" {
+		t.Errorf("at create ran: %q", got)
+	}
+	c.start()
+	if code := c.wait(); code != 3 {
+		t.Errorf("exit code %d, want 3: %s", code, c.err.String())
+	}
+	r.do("delete", c.id).ok()
+	order := strings.Fields(rtReadOr(log + "/order"))
+	at := map[string]int{}
+	for i, o := range order {
+		at[o] = i
+	}
+	if len(order) != 13 || at["startContainer2"] > at["program"] || at["poststart"] < at["startContainer2"] || at["poststop2"] != 12 {
+		t.Errorf("ran in the order %q", order)
+	}
+	// The runtime's own namespaces for all but the two that have "container" in their names.
+	statuses := map[string]string{
+		"prestart": "created", "createRuntime": "created", "createContainer": "created", "startContainer": "created", "poststart": "running", "poststop": "stopped",
+	}
+	for _, kind := range hookKinds {
+		read := func(what string) string { return strings.TrimSpace(rtReadOr(filepath.Join(log, kind+"."+what))) }
+		wantMnt, wantNet := hostMnt, hostNet
+		if kind == "createContainer" || kind == "startContainer" {
+			wantMnt, wantNet = mnt, netns
+		}
+		if read("mnt") != wantMnt || read("net") != wantNet {
+			t.Errorf("%s ran in %s and %s, want %s and %s", kind, read("mnt"), read("net"), wantMnt, wantNet)
+		}
+		if env := read("env"); !strings.Contains(env, "HOOK=yes") || strings.Contains(env, "RUNH_TEST") {
+			t.Errorf("%s has the environment %q", kind, env)
+		}
+		var s rtState
+		if err := json.Unmarshal([]byte(read("state")), &s); err != nil {
+			t.Errorf("%s read %q from stdin: %v", kind, read("state"), err)
+			continue
+		}
+		inside := kind == "createContainer" || kind == "startContainer"
+		wantPid := c.pid
+		if kind == "poststop" {
+			wantPid = 0
+		}
+		if s.ID != c.id || s.Bundle != c.dir || s.Status != statuses[kind] || s.OCIVersion == "" || !inside && s.Pid != wantPid {
+			t.Errorf("%s was told %+v, want status %s and pid %d", kind, s, statuses[kind], wantPid)
+		}
+	}
+	if cwd := strings.TrimSpace(rtReadOr(log + "/prestart.cwd")); cwd != c.dir && r.isRunh() {
+		t.Errorf("prestart's working directory is %q, want the bundle", cwd)
+	}
+}
+
+// execve(path, args): args[0] is free. Docker's hook has the path of dockerd and the name of its work; no args means the path alone.
+func TestHookArguments(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc 1.1 gives a hook without env its own environment")
+	c := r.sh("true")
+	log := filepath.Join(r.dir, "args")
+	r.must(os.WriteFile(r.dir+"/hook", []byte("#!/bin/sh\ntr '\\0' '|' </proc/$$/cmdline >>"+log+"\nenv | grep -v -e ^PWD -e ^SHLVL -e ^_ >>"+log+"\ntrue\n"), 0o755))
+	setHook(c.spec, "prestart",
+		specs.Hook{Path: "/bin/busybox", Args: []string{"sh", "-c", "tr '\\0' '|' </proc/$$/cmdline >" + log + "; echo >>" + log, "a  b", ""}},
+		specs.Hook{Path: r.dir + "/hook"})
+	c.write()
+	c.output()
+	want := "sh|-c|tr '\\0' '|' </proc/$$/cmdline >" + log + "; echo >>" + log + "|a  b||\n/bin/sh|" + r.dir + "/hook|"
+	if got := rtReadOr(log); got != want {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+// A hook that fails before the program runs fails the command and leaves nothing; poststop runs even so.
+func TestHookFails(t *testing.T) {
+	for _, kind := range []string{"prestart", "createRuntime", "createContainer"} {
+		t.Run(kind, func(t *testing.T) {
+			r := newRT(t)
+			c := r.sh("echo never")
+			setHook(c.spec, kind, shHook("echo to stdout; echo the reason >&2; exit 9"), shHook("echo never >"+r.dir+"/second"))
+			setHook(c.spec, "poststop", shHook("echo ran >"+r.dir+"/poststop"))
+			c.write()
+			res := c.tryCreate()
+			if res.code != 1 || !strings.Contains(res.err, "hook") || !strings.Contains(res.err, "the reason") {
+				t.Errorf("exit code %d, stderr %q", res.code, res.err)
+			}
+			if r.isRunh() {
+				res.fails(kind)
+				if rtReadOr(r.dir+"/poststop") != "ran\n" {
+					t.Error("poststop did not run after a failed create")
+				}
+			}
+			if _, err := os.Stat(r.dir + "/second"); err == nil {
+				t.Error("the next hook ran all the same")
+			}
+			if left := r.leftovers(); len(left) != 0 {
+				t.Errorf("left %q", left)
+			}
+		})
+	}
+	t.Run("startContainer", func(t *testing.T) {
+		r := newRT(t)
+		c := r.sh("echo never")
+		setHook(c.spec, "startContainer", shHook("echo the reason >&2; exit 9"))
+		c.write()
+		c.create()
+		res := r.do("start", c.id)
+		c.wait()
+		if out := c.out.all(rtLimit); out != "" {
+			t.Errorf("the program ran: %q", out)
+		}
+		if r.isRunh() {
+			res.fails("startContainer")
+		}
+	})
+	t.Run("poststart", func(t *testing.T) { // since 1.3 an error that stops the container
+		r := newRT(t)
+		r.onlyRunh("runc 1.1 runs it at create")
+		c := r.bundle([]string{"sleep", "1000"})
+		setHook(c.spec, "poststart", shHook("echo the reason >&2; exit 9"))
+		c.write()
+		c.create()
+		r.do("start", c.id).fails("poststart")
+		if code := c.wait(); code != 137 {
+			t.Errorf("exit code %d, want 137", code)
+		}
+	})
+	t.Run("poststop", func(t *testing.T) { // a warning; the others run, and all is gone
+		r := newRT(t)
+		r.onlyRunh("runc 1.1 fails")
+		c := r.sh("true")
+		setHook(c.spec, "poststop", shHook("exit 9"), shHook("echo ran >"+r.dir+"/second"))
+		c.write()
+		c.create().start()
+		c.wait()
+		if res := r.do("delete", c.id); res.code != 0 {
+			t.Errorf("delete: exit code %d: %s", res.code, res.err)
+		}
+		if rtReadOr(r.dir+"/second") != "ran\n" {
+			t.Error("the hook after the failed one did not run")
+		}
+		r.do("state", c.id).fails("does not exist")
+	})
+	t.Run("missing program", func(t *testing.T) {
+		r := newRT(t)
+		c := r.sh("true")
+		setHook(c.spec, "createRuntime", specs.Hook{Path: "/nosuch/hook"})
+		c.write()
+		if res := c.tryCreate(); res.code != 1 || !strings.Contains(res.err, "/nosuch/hook") {
+			t.Errorf("exit code %d, stderr %q", res.code, res.err)
+		}
+	})
+	t.Run("relative path", func(t *testing.T) {
+		r := newRT(t)
+		r.onlyRunh("runc takes it")
+		c := r.sh("true")
+		setHook(c.spec, "createRuntime", specs.Hook{Path: "bin/sh"})
+		c.write()
+		c.tryCreate().fails("bin/sh")
+	})
+}
+
+// A hook past its time is killed with all that it started, and is a failure.
+func TestHookTimeout(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc waits for what the killed hook started")
+	one := 1
+	c := r.sh("echo never")
+	h := shHook("sleep 1003 & sleep 1004; true")
+	h.Timeout = &one
+	setHook(c.spec, "createRuntime", h)
+	c.write()
+	begin := time.Now()
+	res := c.tryCreate()
+	if took := time.Since(begin); res.code != 1 || took < 900*time.Millisecond || took > 5*time.Second {
+		t.Errorf("exit code %d after %v, stderr %q", res.code, took, res.err)
+	}
+	res.fails("createRuntime")
+	r.eventually("the hook's children are dead", func() bool { return len(r.processes()) == 0 })
+	d := r.sh("true")
+	zero := 0
+	h = shHook("true")
+	h.Timeout = &zero
+	setHook(d.spec, "createRuntime", h)
+	d.write()
+	d.tryCreate().fails("timeout") // config.md: greater than zero
+}
+
+// The state on stdin is an offer; a hook that does not read it, however long it is, is no failure.
+func TestHookStdinUnread(t *testing.T) {
+	r := newRT(t)
+	c := r.sh("true", func(s *specs.Spec) {
+		s.Annotations = map[string]string{"long": strings.Repeat("x", 300_000)}
+		for _, kind := range hookKinds {
+			setHook(s, kind, shHook("exec <&-; exit 0"))
+		}
+	})
+	c.output()
+}
+
+// Docker up to 27 attaches the network in a prestart hook, through /proc/PID/ns/net of the state's pid.
+func TestHookSeesNamespaces(t *testing.T) {
+	r := newRT(t)
+	c := r.sh("ip -o addr show dev h0")
+	script := `pid=$(sed 's/.*"pid": *\([0-9]*\).*/\1/'); mkdir -p ` + r.dir + `/x; exec nsenter -t $pid -n sh -c 'ip link add h0 type veth peer name h1; ip addr add 10.3.2.1/24 dev h0; ip link set h0 up'`
+	setHook(c.spec, "prestart", specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: []string{"PATH=/bin:/usr/bin:/sbin:/usr/sbin"}})
+	c.write()
+	if out := c.output(); !strings.Contains(out, "10.3.2.1/24") {
+		t.Errorf("%q", out)
+	}
+}

@@ -1,0 +1,203 @@
+// The tests that need another machine than this: cgroup v2 alone, v1, both, and systemd as init. Each boots Debian's
+// cloud kernel in QEMU, without KVM, with an initramfs made here: this very test program, the runtime under test,
+// busybox, and for systemd that and a message bus, as the host has them. Inside, the program runs itself again, with a
+// list of tests; testdata/vm/init is what brings it there. What it prints comes over the serial line, and each of its
+// tests becomes a subtest here.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// vmLimit bounds one machine, from power on to off. It is for hangs.
+const vmLimit = 5 * time.Minute
+
+func TestVM(t *testing.T) {
+	kernel := "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
+	for _, vm := range []vmMachine{
+		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestDiesWhole TestTwentyRuns"},
+		{name: "cgroup v1 and v2", cgroup: "hybrid", tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace"},
+	} {
+		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
+	}
+}
+
+// A vmMachine is one boot.
+type vmMachine struct {
+	name, cgroup string
+	systemd      bool
+	tests        string // names, in words
+}
+
+func (vm *vmMachine) run(t *testing.T) {
+	kernel := vmKernel(t)
+	bin, err := rtBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	image := filepath.Join(dir, "initramfs")
+	if err := vm.pack(image, bin, filepath.Dir(kernel)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), vmLimit)
+	defer cancel()
+	append := "console=ttyS0 quiet loglevel=3 panic=-1 rdinit=/init mitigations=off"
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=256", "-cpu", "max,-la57", "-smp", "2", "-m", "1536",
+		"-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel, "-initrd", image, "-append", append)
+	begin := time.Now()
+	out, err := cmd.CombinedOutput()
+	t.Logf("%v from power on to off, %v of processor time", time.Since(begin).Round(time.Second/10),
+		(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Round(time.Second/10))
+	if err != nil {
+		t.Errorf("QEMU: %v", err)
+	}
+	vm.report(t, string(bytes.ReplaceAll(out, []byte("\r"), nil)))
+}
+
+// report turns the output of `test -test.v` into subtests.
+func (vm *vmMachine) report(t *testing.T, out string) {
+	seen := 0
+	for _, name := range strings.Fields(vm.tests) {
+		_, rest, ran := strings.Cut(out, "=== RUN   "+name+"\n")
+		if !ran {
+			t.Errorf("%s did not run", name)
+			continue
+		}
+		seen++
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains("\n"+rest, "\n--- PASS: "+name+" (") {
+				t.Error("failed in the machine")
+			}
+		})
+	}
+	if !strings.Contains(out, "\nvm: exit code 0\n") || seen == 0 || t.Failed() {
+		t.Errorf("the machine's console:\n%s", out)
+	} else if testing.Verbose() {
+		t.Log(out)
+	}
+}
+
+// vmKernel is the kernel that `make deps` unpacked.
+func vmKernel(t *testing.T) string {
+	t.Helper()
+	kernel := "build/vm/vmlinuz"
+	_, err := os.Stat(kernel)
+	needs(t, err == nil, kernel+", which make deps takes from Debian's linux-image-cloud-amd64")
+	return kernel
+}
+
+// pack writes the initramfs.
+func (vm *vmMachine) pack(image, runtime, boot string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(image)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	c := &cpio{w: f, made: map[string]bool{}}
+	for _, d := range []string{"bin", "dev", "etc", "mnt", "modules", "proc", "run", "src", "sys", "tmp", "var/tmp"} {
+		c.dir(d)
+	}
+	c.file("/bin/busybox", "bin/busybox")
+	c.file("testdata/vm/init", "init")
+	c.file(self, "src/test")
+	c.file(runtime, "src/runh")
+	c.file("testdata/docker-config.json", "src/testdata/docker-config.json")
+	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
+	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1\n",
+		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|")))
+	c.program("/usr/bin/strace")
+	vm.modules(c, boot)
+	c.entry("TRAILER!!!", 0, "")
+	if c.err == nil {
+		c.err = f.Close()
+	}
+	return c.err
+}
+
+// modules packs the kernel modules that make deps has found.
+func (vm *vmMachine) modules(c *cpio, dir string) {
+	modules, _ := filepath.Glob(filepath.Join(dir, "*.ko*"))
+	for _, m := range modules {
+		c.file(m, "modules/"+filepath.Base(m))
+	}
+}
+
+// program packs one of the host's, with its libraries.
+func (c *cpio) program(file string) {
+	c.file(file, file[1:])
+	interp, err := elfInterpreter(file)
+	c.err = cmpErr(c.err, err)
+	if err != nil || interp == "" {
+		return
+	}
+	libs, err := listLibraries(interp, file)
+	c.err = cmpErr(c.err, err)
+	for _, lib := range append(libs, interp) {
+		if !c.made[lib] {
+			c.made[lib] = true
+			c.file(lib, lib[1:])
+		}
+	}
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// cpio writes the "newc" format (kernel: Documentation/driver-api/early-userspace/buffer-format.rst).
+type cpio struct {
+	w    io.Writer
+	n    int
+	made map[string]bool
+	err  error
+}
+
+func (c *cpio) dir(name string) {
+	if name == "." || c.made[name] {
+		return
+	}
+	c.dir(filepath.Dir(name))
+	c.made[name] = true
+	c.entry(name, 0o040755, "")
+}
+
+func (c *cpio) data(name string, mode int, data string) {
+	c.dir(filepath.Dir(name))
+	c.entry(name, 0o100000|mode, data)
+}
+
+// file packs a file of the host.
+func (c *cpio) file(host, name string) {
+	data, err := os.ReadFile(host)
+	if err != nil {
+		c.err = cmpErr(c.err, err)
+		return
+	}
+	c.data(name, 0o755, string(data))
+}
+
+func (c *cpio) entry(name string, mode int, data string) {
+	c.n++
+	head := fmt.Sprintf("070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", c.n, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name)+1, 0)
+	pad := func(n int) string { return "\x00\x00\x00"[:(4-n%4)%4] }
+	head += name + "\x00"
+	_, err := io.WriteString(c.w, head+pad(len(head))+data+pad(len(data)))
+	c.err = cmpErr(c.err, err)
+}

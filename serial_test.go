@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bytes"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func serialWatched(chunks ...string) *serialWatch {
+	w := &serialWatch{}
+	for _, c := range chunks {
+		w.feed([]byte(c))
+	}
+	return w
+}
+
+func TestSerialWatch(t *testing.T) {
+	burst := strings.Repeat("x", 1<<20)
+	for _, tt := range []struct {
+		name   string
+		chunks []string
+		status string // "" for none
+		panics string // "k"ernel, "l"oader
+	}{
+		{"plain", []string{"exit status 7\n"}, "7", ""},
+		{"split", []string{"ex", "it status", " -1", "2\n"}, "-12", ""},
+		{"byte by byte", strings.Split("a\nexit status 3\n", ""), "3", ""},
+		{"the last counts", []string{"exit status 1\nexit status 2\n"}, "2", ""},
+		{"CR", []string{"exit status 4\r\n"}, "4", ""},
+		{"colours", []string{"\x1b[0m\x1b[32;1mexit status 5\x1b[0m\n"}, "5", ""},
+		{"cut colour", []string{"exit status 5\x1b[3\n"}, "5", ""},
+		{"not at the start", []string{"my exit status 1\n"}, "", ""},
+		{"indented", []string{" exit status 1\n"}, "", ""},
+		{"more on the line", []string{"exit status 1 or 2\n"}, "", ""},
+		{"no number", []string{"exit status \nexit status -\nexit status +1\nexit status 0x1\n"}, "", ""},
+		{"no i32", []string{"exit status 2147483648\nexit status 99999999999999999999\n"}, "", ""},
+		{"the limits", []string{"exit status 2147483647\nexit status -2147483648\n"}, "-2147483648", ""},
+		{"unfinished", []string{"exit status 1"}, "", ""},
+		{"after a burst", []string{burst, "exit status 1\n", "exit status 2\n"}, "2", ""},
+		{"burst only", []string{burst}, "", ""},
+		{"exactly full", []string{strings.Repeat("x", 160) + "\nexit status 6\n"}, "6", ""},
+		{"a colour too many", []string{strings.Repeat("\x1b[0m", 50) + "exit status 6\n"}, "", ""},
+		{"kernel panic", []string{"[0][PANIC] panicked at src/x.rs\n"}, "", "k"},
+		{"old kernel panic", []string{"[1][!!!PANIC!!!] x\n"}, "", "k"},
+		{"the word alone", []string{"PANIC\n[0][INFO] much later in the line comes a PANIC\n"}, "", ""},
+		{"loader panic", []string{"[LOADER][INFO] x\n[LOADER] panicked at src/x.rs:1:2:\nmessage\n"}, "", "l"},
+		{"coloured loader panic", []string{"\x1b[31m[LOADER][ERROR]\x1b[0m x\n\n[LOADER] panicked at\n"}, "", "l"},
+		{"an application's words", []string{"[LOADER][INFO] x\nhello\n[LOADER] panicked at src/x.rs\n"}, "", ""},
+		{"an application's long words", []string{"[LOADER][INFO] x\n" + burst + "\n[LOADER] panicked at src/x.rs\n"}, "", ""},
+	} {
+		w := serialWatched(tt.chunks...)
+		status, panics := "", ""
+		if w.hasStatus {
+			status = strconv.Itoa(int(w.exitStatus))
+		}
+		if w.kernelPanic {
+			panics += "k"
+		}
+		if w.loaderPanic {
+			panics += "l"
+		}
+		if status != tt.status || panics != tt.panics || !w.output {
+			t.Errorf("%s: status %q, panics %q", tt.name, status, panics)
+		}
+	}
+	if serialWatched().output || serialWatched("").output {
+		t.Error("output out of nothing")
+	}
+	if n := testing.AllocsPerRun(10, func() { w := serialWatch{}; w.feed([]byte("exit status 1\n[0][PANIC]\n")) }); n > 1 {
+		t.Errorf("%v allocations", n) // the test's own
+	}
+}
+
+// A second opinion, with memory and regular expressions.
+func FuzzSerialWatch(f *testing.F) {
+	f.Add([]byte("exit status 1\nexit status -7\r\n"), 3)
+	f.Add([]byte("[LOADER] panicked\n"), 1)
+	f.Add([]byte("\x1b[0mexit status 1\x1b[0m\n"), 2)
+	csi := regexp.MustCompile("\x1b\\[[^@-~]*[@-~]?")
+	line := regexp.MustCompile(`^exit status (-?[0-9]{1,10})$`)
+	f.Fuzz(func(t *testing.T, data []byte, step int) {
+		w := &serialWatch{}
+		for rest := data; len(rest) > 0; {
+			n := min(max(step, 1), len(rest))
+			w.feed(rest[:n])
+			rest = rest[n:]
+		}
+		has, status, pastLoader, loaderPanic := false, int64(0), false, false
+		for l := range bytes.Lines(data) {
+			l, whole := bytes.CutSuffix(l, []byte("\n"))
+			if !whole {
+				break
+			}
+			if len(l) > 160 {
+				pastLoader = true
+				continue
+			}
+			l = csi.ReplaceAll(bytes.TrimRight(l, "\r"), nil)
+			if m := line.FindSubmatch(l); m != nil {
+				if n, err := strconv.ParseInt(string(m[1]), 10, 32); err == nil {
+					has, status = true, n
+				}
+			}
+			if bytes.HasPrefix(l, []byte("[LOADER] panicked")) && !pastLoader {
+				loaderPanic = true
+			}
+			pastLoader = pastLoader || len(l) > 0 && !bytes.HasPrefix(l, []byte("[LOADER]"))
+		}
+		if w.hasStatus != has || has && int64(w.exitStatus) != status || w.loaderPanic != loaderPanic {
+			t.Errorf("%v %d %v, want %v %d %v", w.hasStatus, w.exitStatus, w.loaderPanic, has, status, loaderPanic)
+		}
+	})
+}
