@@ -13,7 +13,7 @@ import (
 func TestBuildIsReproducible(t *testing.T) {
 	t.Parallel()
 	var files []string
-	for _, glob := range []string{"*.go", "*.s", "*.h", "*.tbl", "go.mod", "go.sum"} {
+	for _, glob := range []string{"*.go", "*.s", "*.h", "*.tbl", "go.mod", "go.sum", "third_party"} {
 		found, err := filepath.Glob(glob)
 		if err != nil {
 			t.Fatal(err)
@@ -21,7 +21,7 @@ func TestBuildIsReproducible(t *testing.T) {
 		files = append(files, found...)
 	}
 	dir := t.TempDir()
-	if out, err := exec.Command("cp", append(files, dir)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", append([]string{"-r"}, append(files, dir)...)...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	a, b := filepath.Join(rtTemp, "first"), filepath.Join(dir, "second")

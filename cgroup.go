@@ -60,7 +60,7 @@ type cgroupState struct {
 // newCgroup decides the place and checks the resources. Nothing is made yet.
 // extraDevices are rules for what runh itself runs in the cgroup (a VMM needs
 // /dev/kvm); they come after all others.
-func newCgroup(id string, spec *specs.Spec, systemd, rootless bool, extraDevices []specs.LinuxDeviceCgroup) (*cgroup, error) {
+func newCgroup(id string, spec *specs.Spec, systemd, rootless bool, extraDevices []deviceRule) (*cgroup, error) {
 	wanted := ""
 	if spec.Linux != nil {
 		wanted = spec.Linux.CgroupsPath

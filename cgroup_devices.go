@@ -1,118 +1,195 @@
-// Which devices a container may use: the rules of its devices cgroup.
+// Which devices a container may use: the rules of its devices cgroup. What is
+// written to cgroup v1 is here, the program for cgroup v2 in cgroup_devicebpf.go.
 //
-// Contract: pure but for setDevices, which writes them to devices.allow and
-// devices.deny on v1. On v2 the library makes a BPF program of them.
+// Contract: of the rules that cover an access the last one decides. What v1
+// cannot do in that sense is refused. The library has its own way with devices;
+// that one takes 1.1 MB of binary (BPF's and D-Bus's libraries), and is not used.
 
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/opencontainers/cgroups"
-	devices "github.com/opencontainers/cgroups/devices/config"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
+
+// A deviceRule allows or forbids some kinds of access to some devices.
+type deviceRule struct {
+	allow        bool
+	kind         byte  // 'c'haracter, 'b'lock, or 'a'll devices with all access
+	major, minor int64 // anyDevice: whatever the number
+	access       deviceAccess
+}
+
+const anyDevice = -1
+
+// deviceAccess is a set of BPF_DEVCG_ACC_*.
+type deviceAccess int32
+
+const (
+	accessMknod deviceAccess = unix.BPF_DEVCG_ACC_MKNOD
+	accessRead  deviceAccess = unix.BPF_DEVCG_ACC_READ
+	accessWrite deviceAccess = unix.BPF_DEVCG_ACC_WRITE
+	accessAll                = accessMknod | accessRead | accessWrite
+)
+
+// String is the rule as devices.allow and devices.deny take it.
+func (r deviceRule) String() string {
+	number := func(n int64) string {
+		if n == anyDevice {
+			return "*"
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	access := ""
+	for _, a := range [3]struct {
+		bit    deviceAccess
+		letter string
+	}{{accessRead, "r"}, {accessWrite, "w"}, {accessMknod, "m"}} {
+		if r.access&a.bit != 0 {
+			access += a.letter
+		}
+	}
+	return string(r.kind) + " " + number(r.major) + ":" + number(r.minor) + " " + access
+}
 
 // deviceRules composes the device list in runc's order: the spec's rules, then
 // what every container may do (linux.md Default Devices), then ours. All start
-// from "deny everything"; a later rule wins. A default device that the spec
-// replaces by a node of its own is not allowed by default.
-func deviceRules(asked []specs.LinuxDeviceCgroup, nodes []specs.LinuxDevice, extra []specs.LinuxDeviceCgroup) ([]*devices.Rule, error) {
-	var rules []*devices.Rule
-	for i, d := range asked {
-		r, err := deviceRule(d)
-		if err != nil {
-			return nil, fmt.Errorf("linux.resources.devices[%d]: %w", i, err)
-		}
-		rules = append(rules, r...)
-	}
-	allow := func(kind devices.Type, major, minor int64, access devices.Permissions) {
-		rules = append(rules, &devices.Rule{Type: kind, Major: major, Minor: minor, Permissions: access, Allow: true})
+// from "deny everything". A default device that the spec replaces by a node of
+// its own is not allowed by default.
+func deviceRules(asked []deviceRule, nodes []specs.LinuxDevice, extra []deviceRule) []deviceRule {
+	rules := slices.Clone(asked)
+	allow := func(kind byte, major, minor int64, access deviceAccess) {
+		rules = append(rules, deviceRule{true, kind, major, minor, access})
 	}
 	// Nodes may be made freely: what they open is decided by the other rules.
-	allow(devices.CharDevice, devices.Wildcard, devices.Wildcard, "m")
-	allow(devices.BlockDevice, devices.Wildcard, devices.Wildcard, "m")
+	allow('c', anyDevice, anyDevice, accessMknod)
+	allow('b', anyDevice, anyDevice, accessMknod)
 	for _, d := range [6]struct {
 		name         string
 		major, minor int64
 	}{{"null", 1, 3}, {"random", 1, 8}, {"full", 1, 7}, {"tty", 5, 0}, {"zero", 1, 5}, {"urandom", 1, 9}} {
 		if !slices.ContainsFunc(nodes, func(n specs.LinuxDevice) bool { return path.Clean(n.Path) == "/dev/"+d.name }) {
-			allow(devices.CharDevice, d.major, d.minor, "rwm")
+			allow('c', d.major, d.minor, accessAll)
 		}
 	}
 	// /dev/console is a pty, so 5:1, the host's own console, is not among them.
-	allow(devices.CharDevice, 136, devices.Wildcard, "rwm") // /dev/pts/*
-	allow(devices.CharDevice, 5, 2, "rwm")                  // /dev/ptmx
-	allow(devices.CharDevice, 10, 200, "rwm")               // /dev/net/tun: not in the spec, but relied upon
-	for i, d := range extra {
-		r, err := deviceRule(d)
+	allow('c', 136, anyDevice, accessAll) // /dev/pts/*
+	allow('c', 5, 2, accessAll)           // /dev/ptmx
+	allow('c', 10, 200, accessAll)        // /dev/net/tun: not in the spec, but relied upon
+	return append(rules, extra...)
+}
+
+func readDeviceRules(asked []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
+	var rules []deviceRule
+	for i, d := range asked {
+		r, err := readDeviceRule(d)
 		if err != nil {
-			return nil, fmt.Errorf("device rule %d of runh's own: %w", i, err)
+			return nil, fmt.Errorf("linux.resources.devices[%d]: %w", i, err)
 		}
 		rules = append(rules, r...)
 	}
 	return rules, nil
 }
 
-// deviceRule translates one rule. The kernel and runc take type "a" for
+// readDeviceRule translates one rule. The kernel and runc take type "a" for
 // "everything", whatever else the rule says. For an allow rule that would grant
 // more than was written, so one with numbers or with less than full access
 // becomes a rule for character and one for block devices.
-func deviceRule(d specs.LinuxDeviceCgroup) ([]*devices.Rule, error) {
-	r := devices.Rule{Major: devices.Wildcard, Minor: devices.Wildcard, Permissions: devices.Permissions(d.Access), Allow: d.Allow}
+func readDeviceRule(d specs.LinuxDeviceCgroup) ([]deviceRule, error) {
+	r := deviceRule{allow: d.Allow, major: anyDevice, minor: anyDevice}
 	if d.Access == "" || strings.Trim(d.Access, "rwm") != "" {
 		return nil, fmt.Errorf("access %q: must be some of \"r\", \"w\", \"m\"", d.Access)
+	}
+	for _, letter := range d.Access {
+		r.access |= map[rune]deviceAccess{'r': accessRead, 'w': accessWrite, 'm': accessMknod}[letter]
 	}
 	for _, n := range [2]struct {
 		name string
 		from *int64
 		to   *int64
-	}{{"major", d.Major, &r.Major}, {"minor", d.Minor, &r.Minor}} {
+	}{{"major", d.Major, &r.major}, {"minor", d.Minor, &r.minor}} {
 		if n.from != nil {
 			if *n.to = *n.from; *n.from < -1 || *n.from > 1<<32-1 {
 				return nil, fmt.Errorf("%s %d: must be 0 to 4294967295, or -1 for all", n.name, *n.from)
 			}
 		}
 	}
-	all := r.Permissions.Union("") == "rwm" && r.Major == devices.Wildcard && r.Minor == devices.Wildcard
+	all := r.access == accessAll && r.major == anyDevice && r.minor == anyDevice
 	switch {
-	case d.Type == "c":
-		r.Type = devices.CharDevice
-	case d.Type == "b":
-		r.Type = devices.BlockDevice
+	case d.Type == "c" || d.Type == "b":
+		r.kind = d.Type[0]
 	case d.Type != "a" && d.Type != "":
 		return nil, fmt.Errorf("type %q: must be \"a\", \"b\" or \"c\"", d.Type)
 	case d.Allow && !all:
 		char, block := r, r
-		char.Type, block.Type = devices.CharDevice, devices.BlockDevice
-		return []*devices.Rule{&char, &block}, nil
+		char.kind, block.kind = 'c', 'b'
+		return []deviceRule{char, block}, nil
 	default:
-		r.Type = devices.WildcardDevice
+		r = deviceRule{d.Allow, 'a', anyDevice, anyDevice, accessAll}
 	}
-	return []*devices.Rule{&r}, nil
+	return []deviceRule{r}, nil
 }
 
-// setDevices writes the device rules of a new v1 cgroup, in their order. The
-// library would write the same ones sorted, and now finds nothing left to do
-// but to check; what it would refuse or skip, it still can.
-func (c *cgroup) setDevices(r *cgroups.Resources) error {
-	i := slices.IndexFunc(c.places, func(p cgroupPlace) bool { return slices.Contains(p.names, "devices") })
-	if i < 0 || r.SkipDevices || inUserNamespace() {
+// checkV1Devices refuses what v1 would silently do otherwise. It has one
+// default, which a rule for all devices sets, and a list of exceptions from it.
+// A rule that agrees with the default can only take back an exception for the
+// very same devices; what it has in common with others would stay.
+func checkV1Devices(rules []deviceRule) error {
+	var exceptions []deviceRule
+	byDefault := false
+	for _, r := range rules {
+		switch {
+		case r.kind == 'a':
+			byDefault, exceptions = r.allow, nil
+		case r.allow != byDefault:
+			exceptions = append(exceptions, r)
+		default:
+			for _, e := range exceptions {
+				same := e.kind == r.kind && e.major == r.major && e.minor == r.minor
+				if !same && e.overlaps(r) {
+					return fmt.Errorf("linux.resources.devices: cgroup v1 cannot make an exception for %q from the earlier rule %q", r, e)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// overlaps: is there an access that both rules cover?
+func (r deviceRule) overlaps(o deviceRule) bool {
+	common := func(a, b int64) bool { return a == b || a == anyDevice || b == anyDevice }
+	return r.kind == o.kind && common(r.major, o.major) && common(r.minor, o.minor) && r.access&o.access != 0
+}
+
+// setDevices puts the rules in force in a new cgroup.
+func (c *cgroup) setDevices(rules []deviceRule) error {
+	switch {
+	case inUserNamespace(): // the kernel would refuse every rule
 		return nil
+	case c.v2:
+		return attachDeviceFilter(c.places[0].dir, deviceFilter(rules))
+	}
+	i := slices.IndexFunc(c.places, func(p cgroupPlace) bool { return slices.Contains(p.names, "devices") })
+	if i < 0 {
+		return errors.New("linux.resources.devices needs the devices controller, which cgroup v1 does not have here")
 	}
 	dir := c.places[i].dir
 	if err := cgroupWrite(dir+"/devices.deny", "a"); err != nil {
 		return limitError(err)
 	}
-	for _, rule := range r.Devices {
+	for _, rule := range rules {
 		file := "/devices.deny"
-		if rule.Allow {
+		if rule.allow {
 			file = "/devices.allow"
 		}
-		if err := cgroupWrite(dir+file, rule.CgroupString()); err != nil {
+		if err := cgroupWrite(dir+file, rule.String()); err != nil {
 			return limitError(err)
 		}
 	}

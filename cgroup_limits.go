@@ -2,8 +2,8 @@
 // opencontainers/cgroups, which knows the files of both cgroup versions, and
 // what it reports: statistics, OOM kills.
 //
-// Contract: with cgroup_devices.go and cgroup_stats.go the only importer of
-// that library, and it never attaches a process.
+// Contract: with cgroup_stats.go the only importer of that library, and it
+// never attaches a process.
 // A limit that cannot be had is an error that names the field and the
 // controller. 0 means "leave alone", in deviation from the spec also for
 // pids.limit: CRI-O sends 0 and means none.
@@ -16,30 +16,28 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/opencontainers/cgroups"
-	_ "github.com/opencontainers/cgroups/devices" // lets the managers set device rules
 	cgroupfs1 "github.com/opencontainers/cgroups/fs"
 	cgroupfs2 "github.com/opencontainers/cgroups/fs2"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 )
 
 // cgroupLimits are checked resources in the library's terms.
 type cgroupLimits struct {
 	resources *cgroups.Resources
+	devices   []deviceRule
 	kernelTCP *int64
 	rootless  bool
 }
 
 // newCgroupLimits checks the spec's resources against what the cgroup's trees
 // can do.
-func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []specs.LinuxDeviceCgroup) (*cgroupLimits, error) {
+func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []deviceRule) (*cgroupLimits, error) {
 	var r *specs.LinuxResources
 	var nodes []specs.LinuxDevice
 	if spec.Linux != nil {
@@ -48,21 +46,23 @@ func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []specs.L
 	if err := checkResources(c, r); err != nil {
 		return nil, err
 	}
-	out := libraryResources(r)
-	var asked []specs.LinuxDeviceCgroup
+	limits := &cgroupLimits{resources: libraryResources(r), rootless: rootless}
+	var asked []deviceRule
 	if r != nil {
-		asked = r.Devices
+		var err error
+		if asked, err = readDeviceRules(r.Devices); err != nil {
+			return nil, err
+		}
 	}
-	rules, err := deviceRules(asked, nodes, extra)
-	if err != nil {
-		return nil, err
-	}
-	out.Devices = rules
+	limits.devices = deviceRules(asked, nodes, extra)
 	if !c.v2 && !c.has("devices") && !rootless {
 		return nil, errors.New("the devices cgroup is not mounted: a container's devices could not be restricted")
 	}
-	out.SkipDevices = rootless // the kernel would refuse every rule
-	limits := &cgroupLimits{resources: out, rootless: rootless}
+	if !c.v2 {
+		if err := checkV1Devices(asked); err != nil {
+			return nil, err
+		}
+	}
 	if r != nil && r.Memory != nil {
 		limits.kernelTCP = r.Memory.KernelTCP
 	}
@@ -273,8 +273,10 @@ func (l *cgroupLimits) apply(c *cgroup) error {
 	if len(c.places) == 0 {
 		return nil // rootless
 	}
-	if err := c.setDevices(l.resources); err != nil {
-		return err
+	if !l.rootless { // the kernel would refuse every rule
+		if err := c.setDevices(l.devices); err != nil {
+			return err
+		}
 	}
 	if err := c.set(l.resources, l.rootless); err != nil {
 		return err
@@ -303,29 +305,19 @@ func (c *cgroup) update(r *specs.LinuxResources) error {
 		return err
 	}
 	out := libraryResources(r)
-	out.SkipDevices = true
 	if err := c.set(out, false); err != nil || r.Memory == nil {
 		return err
 	}
 	return c.setKernelTCP(r.Memory.KernelTCP)
 }
 
-// set has the library write r. To load the v2 device program it raises our
-// RLIMIT_MEMLOCK, which the container must not inherit.
+// set has the library write r.
 func (c *cgroup) set(r *cgroups.Resources, rootless bool) error {
 	m, err := c.manager(r, rootless)
 	if err != nil {
 		return err
 	}
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
-		return os.NewSyscallError("getrlimit", err)
-	}
-	err = limitError(m.Set(r))
-	if e := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit); e != nil && err == nil {
-		err = os.NewSyscallError("setrlimit RLIMIT_MEMLOCK", e)
-	}
-	return err
+	return limitError(m.Set(r))
 }
 
 // stats reads the statistics of all controllers.

@@ -259,7 +259,7 @@ func TestDeviceRules(t *testing.T) {
 		name  string
 		asked []specs.LinuxDeviceCgroup
 		nodes []specs.LinuxDevice
-		extra []specs.LinuxDeviceCgroup
+		extra []deviceRule
 		want  string
 		err   string
 	}{
@@ -267,7 +267,7 @@ func TestDeviceRules(t *testing.T) {
 		{
 			name: "the spec's come first, ours last", want: "-a *:* rwm,+b 8:* r," + defaults + ",+c 10:232 rw",
 			asked: []specs.LinuxDeviceCgroup{{Access: "rwm"}, {Allow: true, Type: "b", Major: num(8), Access: "r"}},
-			extra: []specs.LinuxDeviceCgroup{{Allow: true, Type: "c", Major: num(10), Minor: num(232), Access: "rw"}},
+			extra: []deviceRule{{true, 'c', 10, 232, accessRead | accessWrite}},
 		},
 		{name: "privileged", want: "+a *:* rwm," + defaults, asked: []specs.LinuxDeviceCgroup{{Allow: true, Type: "a", Major: num(-1), Access: "mrw"}}},
 		{
@@ -287,11 +287,12 @@ func TestDeviceRules(t *testing.T) {
 		{name: "major", asked: []specs.LinuxDeviceCgroup{{Type: "c", Access: "r", Major: num(-2)}}, err: "major -2: must be"},
 		{name: "minor", asked: []specs.LinuxDeviceCgroup{{Type: "c", Access: "r", Minor: num(1 << 32)}}, err: "minor 4294967296: must be"},
 	} {
-		rules, err := deviceRules(tc.asked, tc.nodes, tc.extra)
+		asked, err := readDeviceRules(tc.asked)
 		var got []string
-		for _, r := range rules {
-			r.Permissions = r.Permissions.Union("")
-			got = append(got, map[bool]string{true: "+", false: "-"}[r.Allow]+r.CgroupString())
+		if err == nil {
+			for _, r := range deviceRules(asked, tc.nodes, tc.extra) {
+				got = append(got, map[bool]string{true: "+", false: "-"}[r.allow]+r.String())
+			}
 		}
 		if strings.Join(got, ",") != tc.want || !errorHas(err, tc.err) {
 			t.Errorf("%s:\n got %v, %v\nwant %s, %q", tc.name, strings.Join(got, ","), err, tc.want, tc.err)
@@ -356,7 +357,7 @@ func cgroupSpec(dir string, r *specs.LinuxResources) *specs.Spec {
 
 func TestCgroupLifecycle(t *testing.T) {
 	top := needCgroups(t)
-	extra := []specs.LinuxDeviceCgroup{{Allow: true, Type: "c", Major: new(int64(10)), Minor: new(int64(232)), Access: "rw"}}
+	extra := []deviceRule{{true, 'c', 10, 232, accessRead | accessWrite}}
 	c, err := newCgroup("id", cgroupSpec(top+"/id", dockerResources()), false, false, extra)
 	if err != nil {
 		t.Fatal(err)

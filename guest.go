@@ -35,7 +35,7 @@ type hermitOptions struct {
 // expectGuest takes a first look, before the cgroup is made: a VMM that uses KVM
 // needs its device allowed there. The look that counts comes after the mounts,
 // which can hide the application or bring it.
-func (c *creation) expectGuest() ([]specs.LinuxDeviceCgroup, error) {
+func (c *creation) expectGuest() ([]deviceRule, error) {
 	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
@@ -57,8 +57,7 @@ func (c *creation) expectGuest() ([]specs.LinuxDeviceCgroup, error) {
 	if err != nil || accel != "kvm" {
 		return nil, err
 	}
-	major, minor := int64(10), int64(232)
-	return []specs.LinuxDeviceCgroup{{Allow: true, Type: "c", Major: &major, Minor: &minor, Access: "rw"}}, nil
+	return []deviceRule{{true, 'c', 10, 232, accessRead | accessWrite}}, nil
 }
 
 func (c *creation) hermitOptions() (*hermitOptions, error) {

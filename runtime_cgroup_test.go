@@ -261,10 +261,17 @@ func TestDeviceRulesBite(t *testing.T) {
 		{"all of a major number", `{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"access":"rwm"}]}`, "null yes\nodd yes\nother yes\n"},
 		{"all", `{"devices":[{"allow":true,"access":"rwm"}]}`, "null yes\nodd yes\nother yes\n"},
 		{"all but one", `{"devices":[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":78,"access":"rw"}]}`, "null yes\nodd yes\nother no\n"},
+		{"all of a major number but one", `{"devices":[{"allow":true,"type":"c","major":1,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":78,"access":"rw"}]}`, "null yes\nodd yes\nother no\n"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			r := newRT(t)
-			c := r.bundle([]string{"sh", "-c", "read line;" + open, "sh", "/tmp/n"}, odd, resources(t, x.rules)).create().start()
+			c := r.bundle([]string{"sh", "-c", "read line;" + open, "sh", "/tmp/n"}, odd, resources(t, x.rules))
+			if x.name == "all of a major number but one" && hybridCgroup() {
+				r.onlyRunh("says it in its own words")
+				c.tryCreate().fails(`cgroup v1 cannot make an exception for "c 1:78 rw" from the earlier rule "c 1:* rwm"`)
+				return
+			}
+			c.create().start()
 			if res := r.do("exec", c.id, "sh", "-c", open, "sh", "/tmp/m"); res.out != x.want {
 				t.Errorf("exec: %q, want %q; stderr %q", res.out, x.want, res.err)
 			}

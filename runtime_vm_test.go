@@ -24,7 +24,7 @@ const vmLimit = 5 * time.Minute
 func TestVM(t *testing.T) {
 	kernel := "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
 	for _, vm := range []vmMachine{
-		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestDiesWhole TestTwentyRuns"},
+		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestDiesWhole TestTwentyRuns"},
 		{name: "cgroup v1 and v2", cgroup: "hybrid", tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace"},
 	} {
 		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
