@@ -2,6 +2,8 @@
  * app.c: the application half: it does what its arguments say. Commands follow
  * each other, separated by ";" as an argument of its own. README.md lists them.
  */
+#include "fs.h"
+#include "fuse.h"
 #include "kernel.h"
 #include "variant.h"
 
@@ -198,6 +200,97 @@ static void burst(void)
 	}
 }
 
+/* What went wrong with a file; the commands after it still run. */
+static void report(const char *command, const char *path, long r)
+{
+	if (r >= 0)
+		return;
+	print("%s %s: errno %ld\n", command, path, -r);
+	final_status = 1;
+}
+
+static const char *path_argument(const char *command)
+{
+	const char *path = argument();
+
+	if (!path)
+		usage("no path for", command);
+	return path;
+}
+
+static void show_name(const char *name, size_t n)
+{
+	console_write(name, n);
+	print("\n");
+}
+
+/* The words, and a newline. */
+static void write_file(void)
+{
+	static char text[65536];
+	const char *path = path_argument("write"), *s;
+	size_t n = 0;
+
+	while ((s = argument())) {
+		if (n + strlen(s) + 1 > sizeof text)
+			usage("too much text for", path);
+		memcpy(text + n, s, strlen(s));
+		n += strlen(s);
+		text[n++] = next < end ? ' ' : '\n';
+	}
+	report("write", path, fs_write(path, text, n));
+}
+
+static void stat_file(void)
+{
+	const char *path = path_argument("stat");
+	struct fuse_attr a;
+	long r = fs_stat(path, &a);
+
+	if (r >= 0)
+		print("%s mode=%u%u%u%u%u%u size=%lu uid=%u gid=%u\n", path, a.mode >> 15, a.mode >> 12 & 7, a.mode >> 9 & 7,
+		      a.mode >> 6 & 7, a.mode >> 3 & 7, a.mode & 7, a.size, a.uid, a.gid);
+	report("stat", path, r);
+}
+
+static void lookup_name(void)
+{
+	const char *name = path_argument("lookup");
+	uint64_t ino;
+	long r = fs_lookup(name, &ino);
+
+	if (r >= 0)
+		print("%s inode=%lu\n", name, ino);
+	report("lookup", name, r);
+}
+
+static bool run_file_command(const char *command)
+{
+	const char *path;
+
+	if (!strcmp(command, "cat") && next < end && argv[next][0] == '/')
+		path = argument(), report(command, path, fs_read(path, console_write));
+	else if (!strcmp(command, "write"))
+		write_file();
+	else if (!strcmp(command, "ls"))
+		path = path_argument(command), report(command, path, fs_list(path, show_name));
+	else if (!strcmp(command, "stat"))
+		stat_file();
+	else if (!strcmp(command, "mkdir"))
+		path = path_argument(command), report(command, path, fs_mkdir(path));
+	else if (!strcmp(command, "mkdev")) /* the device node of /dev/mem */
+		path = path_argument(command), report(command, path, fs_mknod(path, S_IFCHR | 0666, 1 << 8 | 1));
+	else if (!strcmp(command, "rm"))
+		path = path_argument(command), report(command, path, fs_unlink(path));
+	else if (!strcmp(command, "rmdir"))
+		path = path_argument(command), report(command, path, fs_rmdir(path));
+	else if (!strcmp(command, "lookup"))
+		lookup_name();
+	else
+		return false;
+	return true;
+}
+
 static void fake(void)
 {
 	long shown = number(0), real = number(3);
@@ -236,6 +329,8 @@ static void spin(void)
 
 static void run(const char *command)
 {
+	if (run_file_command(command))
+		return;
 	if (!strcmp(command, "hello"))
 		hello();
 	else if (!strcmp(command, "args"))

@@ -1,17 +1,24 @@
 /*
  * devices.c: finds devices as Hermit does. The PCI image asks the PCI bus and
  * nothing else, the other image the eight virtio-mmio slots of a microvm and
- * nothing else. There are no drivers yet; a virtio one would start from here.
+ * nothing else. Drivers are files of their own, and start when a command needs them.
  */
+#include "devices.h"
 #include "kernel.h"
 #include "variant.h"
 
 #ifdef PCI
 
-static uint32_t pci_read(int device, int function, int offset)
+uint32_t pci_read(int device, int function, int offset)
 {
 	outl(0xcf8, 1U << 31 | device << 11 | function << 8 | offset);
 	return inl(0xcfc);
+}
+
+void pci_write(int device, int function, int offset, uint32_t v)
+{
+	outl(0xcf8, 1U << 31 | device << 11 | function << 8 | offset);
+	outl(0xcfc, v);
 }
 
 static void pci_each(void (*show)(int device, int function))
@@ -62,27 +69,26 @@ void devices_print(void)
 
 #else
 
-enum { SLOTS = 8, SLOT_SIZE = 512, FIRST_IRQ = 5 };
-enum { MMIO_MAGIC = 0x74726976 };
+enum { SLOT_SIZE = 512, FIRST_IRQ = 5 };
 
-static volatile uint32_t *slot(int i)
+volatile uint32_t *mmio_slot(int i)
 {
 	return (volatile uint32_t *)(0xfeb00000UL + i * SLOT_SIZE);
 }
 
 void devices_init(void)
 {
-	for (int i = 0; i < SLOTS; i++)
-		if (slot(i)[0] == MMIO_MAGIC && slot(i)[1] == 2 && slot(i)[2])
-			klog(INFO, "mmio", "Found virtio device %u in slot %d", slot(i)[2], i);
+	for (int i = 0; i < MMIO_SLOTS; i++)
+		if (mmio_slot(i)[0] == MMIO_MAGIC && mmio_slot(i)[1] == 2 && mmio_slot(i)[2])
+			klog(INFO, "mmio", "Found virtio device %u in slot %d", mmio_slot(i)[2], i);
 }
 
 /* A legacy device (version 1) is shown but would not be used. */
 void devices_print(void)
 {
-	for (int i = 0; i < SLOTS; i++)
-		if (slot(i)[0] == MMIO_MAGIC && slot(i)[2])
-			print("mmio %d version=%u id=%u irq=%d\n", i, slot(i)[1], slot(i)[2], FIRST_IRQ + i);
+	for (int i = 0; i < MMIO_SLOTS; i++)
+		if (mmio_slot(i)[0] == MMIO_MAGIC && mmio_slot(i)[2])
+			print("mmio %d version=%u id=%u irq=%d\n", i, mmio_slot(i)[1], mmio_slot(i)[2], FIRST_IRQ + i);
 }
 
 #endif

@@ -41,7 +41,7 @@ bool parse_int(const char *s, long *out);      /* decimal with optional sign, al
 bool valid_utf8(const char *s, size_t n);
 
 /*
- * format knows %s, %c, %d, %u, %lu, %x, %lx and %%, a field width, '0' and '-';
+ * format knows %s, %c, %d, %ld, %u, %lu, %x, %lx and %%, a field width, '0' and '-';
  * it calls put with the pieces in order.
  */
 void format(void (*put)(const char *, size_t), const char *fmt, va_list ap);
