@@ -12,40 +12,57 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // containerd is a daemon of one test.
 type containerd struct {
 	*rt
-	home string
+	home      string
+	namespace string // ctr's
+	first     int    // the first process of its namespaces
+	output    *sink
 }
 
 func newContainerd(t *testing.T) *containerd {
 	t.Helper()
-	d := &containerd{rt: newRT(t)}
-	needsPrograms(t, "containerd", "containerd-shim-runc-v2", "ctr", "unshare")
+	d := &containerd{rt: newRT(t), namespace: "default"}
+	d.start(`disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]`, "", "-m", "-n")
+	root := d.dir + "/bb"
+	busyboxRootfs(t, root)
+	d.importImage("bb", root, "sh")
+	return d
+}
+
+// start runs the daemon with more configuration, after a script, in a new pid namespace and what else the flags of unshare say.
+func (d *containerd) start(config, script string, flags ...string) {
+	d.Helper()
+	needsPrograms(d.T, "containerd", "containerd-shim-runc-v2", "ctr", "unshare")
 	d.home = d.dir + "/d"
 	d.must(os.Mkdir(d.home, 0o711))
 	d.must(os.WriteFile(d.home+"/config.toml", fmt.Appendf(nil, `version = 2
 root = "%[1]s/root"
 state = "%[1]s/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+%[2]s
 [grpc]
 address = "%[1]s/s"
-`, d.home), 0o644))
-	log := newSink(t)
-	cmd := exec.Command("unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", "containerd -c config.toml; :")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = d.home, log.w, log.w
+`, d.home, config), 0o644))
+	d.output = newSink(d.T)
+	flags = append(flags, "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", script+" containerd -c config.toml; :")
+	cmd := exec.Command("unshare", flags...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = d.home, d.output.w, d.output.w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	d.must(cmd.Start())
-	log.w.Close()
+	d.output.w.Close()
 	done := make(chan struct{})
 	go func() { cmd.Wait(); close(done) }()
-	t.Cleanup(func() {
+	d.Cleanup(func() {
 		for _, sh := range children(cmd.Process.Pid) {
 			syscall.Kill(sh, syscall.SIGKILL) // the first process of the namespace
 		}
@@ -54,15 +71,12 @@ address = "%[1]s/s"
 	d.eventually("containerd answers", func() bool {
 		select {
 		case <-done:
-			t.Fatalf("containerd ended: %s", log)
+			d.Fatalf("containerd ended: %s", d.output)
 		default:
 		}
 		return d.command("version").Run() == nil
 	})
-	root := d.dir + "/bb"
-	busyboxRootfs(t, root)
-	d.importImage("bb", root, "sh")
-	return d
+	d.first = children(cmd.Process.Pid)[0]
 }
 
 // importImage makes a docker-archive of one layer and imports it as docker.io/library/NAME:latest.
@@ -98,7 +112,7 @@ func (d *containerd) importImage(name, root string, args ...string) {
 }
 
 func (d *containerd) command(args ...string) *exec.Cmd {
-	return exec.Command("ctr", append([]string{"-a", d.home + "/s"}, args...)...)
+	return exec.Command("ctr", append([]string{"-a", d.home + "/s", "-n", d.namespace}, args...)...)
 }
 
 func (d *containerd) ctr(args ...string) result {
@@ -112,9 +126,12 @@ func (d *containerd) ctr(args ...string) result {
 func (d *containerd) runArgs(flags []string, image string, args ...string) (string, []string) {
 	d.n++
 	name := fmt.Sprintf("%s-%d", d.token, d.n)
+	return name, append(d.runFlags(flags, image, name), args...)
+}
+
+func (d *containerd) runFlags(flags []string, image, name string) []string {
 	all := []string{"run", "--runtime", "io.containerd.runc.v2", "--runc-binary", d.bin, "--runc-root", d.home + "/runtime", "--cgroup", "/" + name}
-	all = append(append(all, flags...), "docker.io/library/"+image+":latest", name)
-	return name, append(all, args...)
+	return append(append(all, flags...), "docker.io/library/"+image+":latest", name)
 }
 
 func (d *containerd) run(image string, args ...string) result {
@@ -219,16 +236,153 @@ func TestContainerdTask(t *testing.T) {
 	d.ctr("container", "rm", name).ok()
 }
 
-func TestContainerdHermit(t *testing.T) {
-	d := newContainerd(t)
-	d.onlyRunh("only runh boots guests")
+func (d *containerd) importHermit() {
+	d.Helper()
 	dir, err := rtGuest()
 	d.must(err)
 	root := filepath.Join(d.dir, "image-hermit")
 	d.must(os.MkdirAll(root+"/hermit", 0o755))
 	for from, to := range map[string]string{"app": "app", "loader": "hermit-loader"} {
-		d.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(t, filepath.Join(dir, from))), 0o755))
+		d.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(d.T, filepath.Join(dir, from))), 0o755))
 	}
 	d.importImage("hermit", root, "/hermit/app")
+}
+
+func TestContainerdHermit(t *testing.T) {
+	d := newContainerd(t)
+	d.onlyRunh("only runh boots guests")
+	d.importHermit()
 	d.want(d.run("hermit", "/hermit/app", "exit", "7"), 7, rtLastWords(7))
+}
+
+// Two hundred containers, eight at a time, every seventh a guest, ended by TERM and by KILL. Afterwards the daemon is as it was.
+func TestContainerdCycles(t *testing.T) {
+	d := newContainerd(t)
+	d.onlyRunh("only runh boots guests")
+	d.importHermit()
+	cycle := func(i int) {
+		image, code, args := "bb", 5, []string{"sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"}
+		if i%7 == 0 {
+			image, code, args = "hermit", 143, []string{"/hermit/app", "print", "up", ";", "sleep", "1000000"}
+		}
+		name := fmt.Sprintf("%s-cycle%d", d.token, i)
+		out, stderr := newSink(t), newSink(t)
+		cmd := d.command(append(d.runFlags([]string{"--rm"}, image, name), args...)...)
+		cmd.Stdout, cmd.Stderr = out.w, stderr.w
+		ended := make(chan int)
+		go func() { ended <- d.wait(cmd, out, stderr).code }()
+		if !out.has("up\n") {
+			t.Errorf("%s did not start: %s", name, stderr)
+		}
+		signal := "TERM"
+		if i%2 == 1 {
+			signal, code = "KILL", 137
+		}
+		if res := d.ctr("task", "kill", "-s", signal, name); res.code != 0 {
+			t.Errorf("kill of %s: %s", name, res.err)
+		}
+		if got := <-ended; got != code {
+			t.Errorf("%s: exit code %d, want %d; %s", name, got, code, stderr)
+		}
+	}
+	cycle(0) // what the daemon and runh do once only
+	before, descriptors := d.traces(d.first), d.descriptors()
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range next {
+				cycle(i)
+			}
+		})
+	}
+	for i := range 200 {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	d.wantTraces(d.first, before)
+	d.eventually("containerd has no more descriptors than before", func() bool { return d.descriptors() <= descriptors })
+	if out := d.ctr("container", "ls", "-q").ok().out + d.ctr("task", "ls", "-q").ok().out; out != "" {
+		t.Errorf("left: %q", out)
+	}
+	d.quiet()
+}
+
+// descriptors is how many the daemon has open.
+func (d *containerd) descriptors() int {
+	d.Helper()
+	n := 0
+	for _, pid := range children(d.first) {
+		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		n += len(fds)
+	}
+	return n
+}
+
+// traces is what containers may leave with their daemon, whose namespaces first is the first process of: processes, mounts, network
+// namespaces and links.
+func (r *rt) traces(first int) []string {
+	r.Helper()
+	var found []string
+	for _, l := range strings.Split(rtReadOr(fmt.Sprintf("/proc/%d/mountinfo", first)), "\n") {
+		if f := strings.Fields(l); len(f) > 4 && (strings.Contains(f[4], r.token) || strings.Contains(f[4], "/netns/")) {
+			found = append(found, "mount "+f[4])
+		}
+	}
+	var walk func(pid int)
+	walk = func(pid int) {
+		found = append(found, "process "+strings.ReplaceAll(rtReadOr(fmt.Sprintf("/proc/%d/cmdline", pid)), "\x00", " "))
+		for _, c := range children(pid) {
+			walk(c)
+		}
+	}
+	walk(first)
+	links, err := exec.Command("nsenter", "-t", strconv.Itoa(first), "-n", "ip", "-o", "link").Output()
+	r.must(err)
+	for l := range strings.Lines(string(links)) {
+		name, _, _ := strings.Cut(strings.Fields(l)[1], "@")
+		if name != "cni0:" {
+			found = append(found, "link "+name)
+		}
+	}
+	return found
+}
+
+// wantTraces waits until only what was there before is there, too.
+func (r *rt) wantTraces(first int, before []string) {
+	r.Helper()
+	var left []string
+	for end := time.Now().Add(rtLimit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		had := map[string]int{}
+		for _, l := range before {
+			had[l]++
+		}
+		left = nil
+		for _, l := range r.traces(first) {
+			if had[l]--; had[l] < 0 {
+				left = append(left, l)
+			}
+		}
+		if left == nil {
+			return
+		}
+	}
+	r.Errorf("containers left %q", left)
+}
+
+// quiet demands that nothing is left in the runtime's root, and that the daemon had no complaint about it but the expected ones.
+func (d *containerd) quiet(expected ...string) {
+	d.Helper()
+	left, _ := filepath.Glob(d.home + "/runtime/*/*")
+	for _, l := range left {
+		if filepath.Base(l) != "@hermit-env" {
+			d.Errorf("left behind: %s", l)
+		}
+	}
+	for l := range strings.Lines(d.output.String()) {
+		if strings.Contains(l, "level=error") && strings.Contains(l, "runh") && !slices.ContainsFunc(expected, func(e string) bool { return strings.Contains(l, e) }) {
+			d.Errorf("containerd complains: %s", l)
+		}
+	}
 }

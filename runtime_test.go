@@ -324,20 +324,25 @@ func (s *sink) all(limit time.Duration) string {
 // until waits for text.
 func (s *sink) until(text string) string {
 	s.t.Helper()
-	for end := time.Now().Add(rtLimit); ; time.Sleep(2 * time.Millisecond) {
-		if got := s.String(); strings.Contains(got, text) {
-			return got
-		} else if time.Now().After(end) {
-			s.t.Fatalf("no %q within %v; got %q", text, rtLimit, got)
-		}
+	if !s.has(text) {
+		s.t.Fatalf("no %q before the end, or within %v; got %q", text, rtLimit, s.String())
+	}
+	return s.String()
+}
+
+// has waits for text, and says whether it came.
+func (s *sink) has(text string) bool {
+	for end := time.Now().Add(rtLimit); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		select {
 		case <-s.done:
-			if got := s.String(); !strings.Contains(got, text) {
-				s.t.Fatalf("ended without %q; got %q", text, got)
-			}
+			return strings.Contains(s.String(), text)
 		default:
+			if strings.Contains(s.String(), text) {
+				return true
+			}
 		}
 	}
+	return false
 }
 
 // ctr is a container: its bundle, its stdio, and its pid once there is one.

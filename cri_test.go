@@ -1,0 +1,417 @@
+// Pods through the Kubernetes Container Runtime Interface: a node is a CRI server with runh as a handler, asked by testdata/cri. Here it
+// is containerd with its CRI plugin; crio_test.go has CRI-O. All of it is in namespaces of its own, its pods' network too.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+type object = map[string]any
+
+// node is a CRI server.
+type node struct {
+	*rt
+	client, socket string
+	first          int // the first process of the server's namespaces
+	pods           int
+}
+
+// criClient is testdata/cri, built once.
+var criClient = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(rtTemp, "cri")
+	return bin, rtBuild("testdata/cri", bin)
+})
+
+// call asks the server, and reads the answer into to.
+func (n *node) call(method string, request object, to any) error {
+	n.Helper()
+	text, err := json.Marshal(request)
+	n.must(err)
+	cmd := exec.Command(n.client, "call", n.socket, method)
+	cmd.Stdin = strings.NewReader(string(text))
+	res := n.doCmd(cmd)
+	if res.code != 0 {
+		return fmt.Errorf("%s: %s", method, strings.TrimSpace(res.err))
+	}
+	return json.Unmarshal([]byte(res.out), to)
+}
+
+func (n *node) mustCall(method string, request object, to any) {
+	n.Helper()
+	n.must(n.call(method, request, to))
+}
+
+// newCRI is containerd with its CRI plugin, as its documentation would have runh configured, and the images "pause", "bb" and "hermit".
+func newCRI(t *testing.T) (*node, *containerd) {
+	t.Helper()
+	d := &containerd{rt: newRT(t), namespace: "k8s.io"}
+	d.onlyRunh("pods with guests")
+	needs(t, hybridCgroup(), "cgroup v1")
+	needsPrograms(t, "ip", "iptables", "/usr/lib/cni/bridge")
+	client, err := criClient()
+	d.must(err)
+	d.must(os.Mkdir(d.dir+"/cni", 0o755))
+	d.must(os.WriteFile(d.dir+"/cni/10-net.conflist", []byte(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+		{"type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`), 0o644))
+	// /var/lib/cni and /run/netns are the plugins' and containerd's: nobody else's may be met there.
+	d.start(fmt.Sprintf(`disabled_plugins = ["io.containerd.internal.v1.opt"]
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "docker.io/library/pause:latest"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "%[1]s/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    default_runtime_name = "runh"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runh]
+    runtime_type = "io.containerd.runc.v2"
+    pod_annotations = ["org.hermit-os.runh.*"]
+    container_annotations = ["org.hermit-os.runh.*"]
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runh.options]
+      BinaryName = "%[2]s"
+      Root = "%[1]s/d/runtime"
+`, d.dir, d.bin), "ip link set lo up; mkdir -p /var/lib/cni /run/netns; mount -t tmpfs none /var/lib/cni; mount -t tmpfs none /run/netns;", "-m", "-n")
+	n := &node{rt: d.rt, client: client, socket: d.home + "/s", first: d.first}
+	n.eventually("the CRI plugin is ready", func() bool {
+		var v struct {
+			Status struct {
+				Conditions []struct{ Status bool }
+			}
+		}
+		return n.call("Status", object{}, &v) == nil && len(v.Status.Conditions) == 2 && v.Status.Conditions[0].Status && v.Status.Conditions[1].Status
+	})
+	n.images(func(name, root string, args ...string) { d.importImage(name, root, args...) })
+	return n, d
+}
+
+// images makes the three that the tests use.
+func (n *node) images(add func(name, root string, args ...string)) {
+	n.Helper()
+	root := n.dir + "/bb"
+	busyboxRootfs(n.T, root)
+	add("bb", root, "sh")
+	add("pause", root, "sleep", "100000")
+	dir, err := rtGuest()
+	n.must(err)
+	root = n.dir + "/image-hermit"
+	n.must(os.MkdirAll(root+"/hermit", 0o755))
+	for from, to := range map[string]string{"app": "app", "loader": "hermit-loader"} {
+		n.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(n.T, filepath.Join(dir, from))), 0o755))
+	}
+	add("hermit", root, "/hermit/app")
+}
+
+// pod is a sandbox with the runtime handler runh.
+type pod struct {
+	*node
+	id     string
+	config object
+	logs   string
+}
+
+func (n *node) runPod(more object) *pod {
+	n.Helper()
+	n.pods++
+	name := fmt.Sprintf("%s-pod%d", n.token, n.pods)
+	p := &pod{node: n, logs: n.dir + "/logs" + strconv.Itoa(n.pods)}
+	n.must(os.Mkdir(p.logs, 0o755)) // the kubelet's
+	n.podCgroup("/" + name)
+	p.config = object{
+		"metadata": object{"name": name, "uid": name, "namespace": "default"}, "hostname": "pod", "log_directory": p.logs,
+		"linux": object{"cgroup_parent": "/" + name, "security_context": object{"namespace_options": object{"pid": "CONTAINER"}}},
+	}
+	maps.Copy(p.config, more)
+	var r struct {
+		ID string `json:"pod_sandbox_id"`
+	}
+	n.mustCall("RunPodSandbox", object{"config": p.config, "runtime_handler": "runh"}, &r)
+	p.id = r.ID
+	n.Cleanup(func() {
+		if n.Failed() { // else the test has done it
+			n.call("RemovePodSandbox", object{"pod_sandbox_id": p.id}, &object{})
+		}
+	})
+	return p
+}
+
+// podCgroup makes a pod's cgroup as the kubelet does, and removes it: it is not the runtime's.
+func (n *node) podCgroup(path string) {
+	n.Helper()
+	var made []string
+	n.Cleanup(func() {
+		n.eventually("the pod's cgroups are empty", func() bool {
+			made = slices.DeleteFunc(made, func(dir string) bool { return os.Remove(dir) == nil })
+			return len(made) == 0
+		})
+	})
+	tops, _ := filepath.Glob("/sys/fs/cgroup/*")
+	for _, top := range tops {
+		if fi, err := os.Lstat(top); err != nil || !fi.IsDir() || os.Mkdir(top+path, 0o755) != nil {
+			continue
+		}
+		for _, f := range []string{"/cpuset.cpus", "/cpuset.mems"} {
+			if b, err := os.ReadFile(top + f); err == nil {
+				n.must(os.WriteFile(top+path+f, b, 0o644))
+			}
+		}
+		made = append(made, top+path)
+	}
+}
+
+// create makes a container of the pod, whose log is NAME.log.
+func (p *pod) create(name, image string, args []string, more object) string {
+	p.Helper()
+	config := object{
+		"metadata": object{"name": name}, "image": object{"image": "docker.io/library/" + image + ":latest"}, "log_path": name + ".log", "args": args,
+		"linux": object{"security_context": object{"namespace_options": object{"pid": "CONTAINER"}}},
+	}
+	if image == "bb" {
+		config["command"], config["args"] = args, nil
+	} else {
+		config["command"] = []string{"/hermit/app"}
+	}
+	maps.Copy(config, more)
+	var r struct {
+		ID string `json:"container_id"`
+	}
+	p.mustCall("CreateContainer", object{"pod_sandbox_id": p.id, "config": config, "sandbox_config": p.config}, &r)
+	return r.ID
+}
+
+func (p *pod) start(name, image string, args []string, more object) string {
+	p.Helper()
+	id := p.create(name, image, args, more)
+	p.mustCall("StartContainer", object{"container_id": id}, &object{})
+	return id
+}
+
+type criStatus struct {
+	State    string
+	ExitCode int `json:"exit_code"`
+	Reason   string
+}
+
+func (p *pod) status(id string) criStatus {
+	p.Helper()
+	var r struct{ Status criStatus }
+	p.mustCall("ContainerStatus", object{"container_id": id}, &r)
+	return r.Status
+}
+
+func (p *pod) wantExit(id string, code int, reason string) {
+	p.Helper()
+	p.eventually("the container has exited", func() bool { return p.status(id).State == "CONTAINER_EXITED" })
+	if s := p.status(id); s.ExitCode != code || s.Reason != reason {
+		p.Errorf("it ended as %+v, want %d and %s", s, code, reason)
+	}
+}
+
+// remove stops a container and removes it.
+func (p *pod) remove(id string) {
+	p.Helper()
+	p.mustCall("StopContainer", object{"container_id": id, "timeout": 20}, &object{})
+	p.mustCall("RemoveContainer", object{"container_id": id}, &object{})
+}
+
+// log is what a container wrote to a stream, by the log that the kubelet reads: TIME STREAM F|P TEXT.
+func (p *pod) log(name, stream string) string {
+	p.Helper()
+	var b strings.Builder
+	for l := range strings.Lines(rtReadOr(p.logs + "/" + name + ".log")) {
+		f := strings.SplitN(strings.TrimSuffix(l, "\n"), " ", 4)
+		if len(f) != 4 {
+			p.Fatalf("log line %q", l)
+		}
+		if _, err := time.Parse(time.RFC3339Nano, f[0]); err != nil {
+			p.Errorf("log line %q: %v", l, err)
+		}
+		if f[1] == stream {
+			b.WriteString(f[3])
+			if f[2] == "F" {
+				b.WriteByte('\n')
+			}
+		}
+	}
+	return b.String()
+}
+
+func (p *pod) wantLog(name, stream, want string) {
+	p.Helper()
+	p.eventually(fmt.Sprintf("the %s of %s begins with %q", stream, name, want), func() bool { return strings.HasPrefix(p.log(name, stream), want) })
+}
+
+type criExec struct {
+	Stdout, Stderr []byte
+	ExitCode       int `json:"exit_code"`
+}
+
+func (p *pod) exec(id string, timeout int, cmd ...string) (r criExec, err error) {
+	p.Helper()
+	err = p.call("ExecSync", object{"container_id": id, "cmd": cmd, "timeout": timeout}, &r)
+	return r, err
+}
+
+// stream is Exec or Attach with stdin, as `kubectl exec -i` and `attach -i`.
+func (p *pod) stream(method string, request object, stdin string) result {
+	p.Helper()
+	var r struct{ URL string }
+	p.mustCall(method, request, &r)
+	// The server listens in the namespaces' own network.
+	cmd := exec.Command("nsenter", "-t", strconv.Itoa(p.first), "-n", p.client, "stream", r.URL)
+	in, err := cmd.StdinPipe()
+	p.must(err)
+	defer in.Close() // this protocol cannot end stdin, and the client must live until the process has ended
+	in.Write([]byte(stdin))
+	res := p.doCmd(cmd)
+	res.args = []string{method}
+	return res
+}
+
+func (p *pod) wantStream(res result, code int, out, stderr string) {
+	p.Helper()
+	if res.code != code || res.out != out || res.err != stderr {
+		p.Errorf("%s: exit code %d, stdout %q, stderr %q, want %d, %q and %q", res.args[0], res.code, res.out, res.err, code, out, stderr)
+	}
+}
+
+// stop stops and removes the pod; a second time is no error.
+func (p *pod) stop() {
+	p.Helper()
+	for range 2 {
+		p.mustCall("StopPodSandbox", object{"pod_sandbox_id": p.id}, &object{})
+	}
+	for range 2 {
+		p.mustCall("RemovePodSandbox", object{"pod_sandbox_id": p.id}, &object{})
+	}
+}
+
+// testPod is the life of a pod with two guests and a sidecar, on any node.
+func (n *node) testPod() {
+	before := n.traces(n.first)
+	p := n.runPod(nil)
+	limits := object{"resources": object{"memory_limit_in_bytes": 256 << 20, "cpu_quota": 150000, "cpu_period": 100000}}
+	a := p.start("a", "hermit", []string{"cpu", ";", "mem", ";", "print", "of a", ";", "count"}, object{"linux": limits})
+	side := p.start("side", "bb", []string{"sh", "-c", "echo out; echo err >&2; while :; do sleep 1; done"}, nil)
+	b := p.start("b", "hermit", []string{"print", "of b", ";", "exit", "7"}, object{"annotations": object{"org.hermit-os.runh.memory_size": "40"}})
+
+	// Each has its own log and nothing else in it; the limits size the machine.
+	p.wantExit(b, 7, "Error")
+	if log := p.log("b", "stdout"); log != "of b\n"+rtLastWords(7) {
+		p.Errorf("log of b: %q", log)
+	}
+	p.wantLog("side", "stdout", "out\n")
+	p.wantLog("side", "stderr", "err\n")
+	p.wantLog("a", "stdout", fmt.Sprintf("cpus=%d ", min(2, runtime.NumCPU())))
+	p.eventually("a counts", func() bool { return strings.Contains(p.log("a", "stdout"), "\nof a\ncount 1\n") })
+	var memory int
+	for l := range strings.Lines(p.log("a", "stdout")) {
+		fmt.Sscanf(l, "memory=%d", &memory)
+	}
+	if memory < 128<<20 || memory > 256<<20 {
+		p.Errorf("a guest with a limit of 256 MiB has %d bytes", memory)
+	}
+	if s := p.status(a); s.State != "CONTAINER_RUNNING" {
+		p.Errorf("a is %+v", s)
+	}
+	if out, err := p.log("side", "stdout"), p.log("a", "stderr"); out != "out\n" || err != "" {
+		p.Errorf("log of side: %q, stderr of a: %q", out, err)
+	}
+
+	// Exec, its output apart, its exit code, its time limit.
+	if r, err := p.exec(side, 20, "sh", "-c", "hostname; echo err >&2; exit 3"); err != nil || string(r.Stdout) != "pod\n" || string(r.Stderr) != "err\n" || r.ExitCode != 3 {
+		p.Errorf("exec: %q, %q, %d, %v", r.Stdout, r.Stderr, r.ExitCode, err)
+	}
+	if _, err := p.exec(side, 1, "sleep", "1000"); err == nil {
+		p.Error("exec of 1000 seconds within one")
+	}
+	p.eventually("its process is gone", func() bool {
+		r, err := p.exec(side, 20, "ps")
+		return err == nil && !strings.Contains(string(r.Stdout), "sleep 1000")
+	})
+	if _, err := p.exec(side, 20, "nosuch"); err == nil || !strings.Contains(err.Error(), "executable file not found in $PATH") {
+		p.Errorf("exec of nothing: %v", err)
+	}
+	if _, err := p.exec(a, 20, "sh"); err == nil || !strings.Contains(err.Error(), "executable file not found in $PATH") {
+		p.Errorf("exec beside a guest, of what its image has not: %v", err)
+	}
+	read := object{"container_id": side, "cmd": []string{"sh", "-c", "read x; echo got $x; echo err >&2; exit 5"}, "stdin": true, "stdout": true, "stderr": true}
+	p.wantStream(p.stream("Exec", read, "typed\n"), 5, "got typed\n", "err\n")
+	p.wantStream(p.stream("Exec", object{"container_id": side, "cmd": []string{"sh", "-c", "tty; read x; exit $x"}, "stdin": true, "stdout": true, "tty": true}, "6\n"),
+		6, "/dev/pts/0\r\n6\r\n", "")
+
+	// Attach, to a Linux program and to a guest's serial line.
+	for name, x := range map[string]struct {
+		image, out string
+		args       []string
+	}{
+		"attach":       {"bb", "got typed\n", []string{"sh", "-c", "read x; echo got $x"}},
+		"attach-guest": {"hermit", "typed\n" + rtLastWords(0), []string{"echo", "6"}},
+	} {
+		id := p.start(name, x.image, x.args, object{"stdin": true, "stdin_once": true})
+		if res := p.stream("Attach", object{"container_id": id, "stdin": true, "stdout": true, "stderr": true}, "typed\n"); res.out != x.out {
+			p.Errorf("%s: %q, %q, want %q", name, res.out, res.err, x.out)
+		}
+		p.wantExit(id, 0, "Completed")
+		p.wantLog(name, "stdout", x.out)
+		p.remove(id)
+	}
+
+	// Statistics; and limits that change, of a guest's container the cgroup's only.
+	for name, id := range map[string]string{"a": a, "side": side} {
+		var s struct {
+			Stats struct {
+				CPU struct {
+					Usage struct{ Value string } `json:"usage_core_nano_seconds"`
+				}
+				Memory struct {
+					WorkingSet struct{ Value string } `json:"working_set_bytes"`
+				}
+			}
+		}
+		p.eventually("statistics of "+name, func() bool {
+			p.mustCall("ContainerStats", object{"container_id": id}, &s)
+			cpu, _ := strconv.Atoi(s.Stats.CPU.Usage.Value)
+			memory, _ := strconv.Atoi(s.Stats.Memory.WorkingSet.Value)
+			return cpu > 0 && memory > 0 && memory < 256<<20
+		})
+	}
+	p.mustCall("UpdateContainerResources", object{"container_id": side, "linux": object{"memory_limit_in_bytes": 50 << 20, "cpu_quota": 20000, "cpu_period": 100000}}, &object{})
+	if r, err := p.exec(side, 20, "sh", "-c", "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes cpu/cpu.cfs_quota_us"); string(r.Stdout) != "52428800\n20000\n" {
+		p.Errorf("after the update: %q, %v", r.Stdout, err)
+	}
+
+	// A guest that is restarted in the pod: the old one removed, a new one made.
+	p.mustCall("StopContainer", object{"container_id": a, "timeout": 20}, &object{})
+	p.wantExit(a, 143, "Error")
+	p.mustCall("RemoveContainer", object{"container_id": a}, &object{})
+	again := p.start("a2", "hermit", []string{"print", "again", ";", "count"}, object{"metadata": object{"name": "a", "attempt": 1}})
+	p.wantLog("a2", "stdout", "again\ncount 1\n")
+	p.remove(b)
+	if s := p.status(again); s.State != "CONTAINER_RUNNING" {
+		p.Errorf("the restarted guest is %+v", s)
+	}
+	// A container that was created only, one that is out of memory, and two that run when the pod is stopped.
+	p.create("created", "hermit", []string{"hello"}, nil)
+	oom := p.start("oom", "bb", []string{"dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"}, object{"linux": object{"resources": object{"memory_limit_in_bytes": 16 << 20}}})
+	p.wantExit(oom, 137, "OOMKilled")
+	p.stop()
+	n.wantTraces(n.first, before)
+}
+
+func TestCRI(t *testing.T) {
+	n, d := newCRI(t)
+	n.testPod()
+	d.quiet("ExecSync for") // of what is not there
+}
