@@ -17,11 +17,11 @@ demo: deps build
 
 # go test without a package name shows its summary also when all is well: how many were skipped, and why.
 test: deps
-	$(GO) test -count=1 -timeout 20m $(TESTFLAGS)
+	$(GO) test -count=1 -timeout 60m $(TESTFLAGS)
 
 # The part of it that runs in virtual machines: cgroup v2, v1, both, and systemd.
 test-vm:
-	RUNH_TEST_ALL=1 $(GO) test -count=1 -timeout 20m -run TestVM -v
+	RUNH_TEST_ALL=1 $(GO) test -count=1 -timeout 60m -run TestVM -v
 
 lint:
 	@sh testdata/lint.sh $(TOOL)

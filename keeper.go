@@ -271,8 +271,7 @@ func (k *keeper) step() {
 		timeout = keeperIdleDelay
 	}
 	if n, err := unix.Poll(set[:], timeout); err != nil {
-		k.reapStrangers() // EINTR: a SIGCHLD, which Go keeps unblocked
-		return
+		return // EINTR: if the signal means something, the pipe says so next
 	} else if n == 0 {
 		if k.deadline == 0 {
 			k.idle = true

@@ -16,8 +16,9 @@ const keeperSignalFD = 63
 
 func keeperHandlers() (handler, restorer uintptr)
 
-// catchSignals sends the signals that end the machine to the pipe. A guest has no signals; all others
-// do what Go has them do, which is nothing in process 1.
+// catchSignals sends to the pipe the signals that end the machine, and SIGCHLD: the kernel gives that one to
+// whatever thread it likes, so it would not always interrupt the poll. A guest has no signals; all
+// others do what Go has them do, which is nothing in process 1.
 func catchSignals() error {
 	handler, restorer := keeperHandlers()
 	action := struct {
@@ -25,7 +26,7 @@ func catchSignals() error {
 		mask                     uint64
 	}{handler, saRestorer | saOnStack | saRestart, restorer, ^uint64(0)}
 	var unblock unix.Sigset_t // Go leaves blocked what was blocked before it, but for some
-	for _, s := range [...]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGABRT, unix.SIGPWR, sigRTMIN + 3, sigRTMIN + 4} {
+	for _, s := range [...]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGABRT, unix.SIGPWR, sigRTMIN + 3, sigRTMIN + 4, unix.SIGCHLD} {
 		_, _, errno := unix.Syscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 		if errno != 0 {
 			return os.NewSyscallError("rt_sigaction", errno)
@@ -49,6 +50,10 @@ func (k *keeper) readSignals() {
 	for {
 		if n, err := unix.Read(k.signals, b[:]); err != nil || n != 1 {
 			return
+		}
+		if unix.Signal(b[0]) == unix.SIGCHLD {
+			k.reapStrangers()
+			continue
 		}
 		if k.end.stop == 0 {
 			k.end.stop = int(b[0])
