@@ -47,6 +47,10 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 	if mhz > 0 && mhz < 1<<16 { // the kernel's type is u16, and it panics over anything else
 		addShellWords(&front, "-freq", strconv.Itoa(mhz))
 	}
+	if vm.Quiet != "" && app.atLeast(0, 10) {
+		// Kernels since 0.14 read them at run time, and to those before they are variables like others.
+		addShellWords(&back, "env=HERMIT_LOG_LEVEL_FILTER=error", "env=NO_COLOR=1")
+	}
 	for _, w := range strings.Fields(kernelArgs) {
 		if err := checkBootText("annotation "+annotationPrefix+"kernel_args", w); err != nil {
 			return "", nil, err

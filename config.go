@@ -41,6 +41,7 @@ type hermitConfig struct {
 	network          string
 	allowAnnotations *[]string // nil allows all
 	allowImageVMM    bool
+	quiet            string
 }
 
 // hermitSettings is what one container asks for in its annotations; the zero value of a field means
@@ -56,6 +57,7 @@ type hermitSettings struct {
 	network    string
 	ports      []portForward
 	loader     string // a path in the image
+	quiet      string // "off", "kernel" or "all"
 }
 
 // loadHermitConfig reads the configuration from path, or from its usual place, where it may be missing.
@@ -159,15 +161,17 @@ func (c *hermitConfig) set(key string, v any) error {
 		c.allowAnnotations = &list
 	case "allow_image_vmm":
 		c.allowImageVMM = boolean()
+	case "quiet":
+		str(&c.quiet, checkQuiet)
 	default:
-		return fmt.Errorf("unknown key %q: allowed are kvm, smp, memory_size, accel, machine, cpu, loader, hermit_env, network, allow_annotations, allow_image_vmm", key)
+		return fmt.Errorf("unknown key %q: allowed are kvm, smp, memory_size, accel, machine, cpu, loader, hermit_env, network, allow_annotations, allow_image_vmm, quiet", key)
 	}
 	return err
 }
 
 // annotationNames are the settings that a container can ask for.
 func annotationNames() []string {
-	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "ports", "share", "smp", "vmm"}
+	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "ports", "quiet", "share", "smp", "vmm"}
 }
 
 // readAnnotations takes a container's own settings.
@@ -224,6 +228,9 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 		s.ports, err = parsePorts(name, v)
 	case "loader":
 		s.loader = v
+	case "quiet":
+		s.quiet = v
+		return checkQuiet(name, v)
 	case "share":
 		if v != "none" {
 			return later("none", "rootfs")
@@ -272,6 +279,8 @@ func parsePorts(name, v string) ([]portForward, error) {
 func checkAccel(name, v string) error { return checkWord(name, v, "auto", "kvm", "tcg") }
 
 func checkMachine(name, v string) error { return checkWord(name, v, "auto", "microvm", "pc", "q35") }
+
+func checkQuiet(name, v string) error { return checkWord(name, v, "off", "kernel", "all") }
 
 func checkNetwork(name, v string) error {
 	if v == "direct" || v == "shared" {

@@ -172,7 +172,7 @@ func (c *creation) startGuest(g *guest) error {
 	var io vmmPipes
 	pidfd := p.forkVMM(jail, &io)
 	p.closeRoot()
-	p.becomeKeeper(&io, pidfd, logFD, c.g)
+	p.becomeKeeper(&io, pidfd, logFD, g.vm, c.g)
 	if err := p.proceed(); err != nil {
 		return c.explain(err)
 	}
@@ -250,7 +250,7 @@ func newJailFile(name string, f *os.File) (jailFile, error) {
 // becomeKeeper turns the init into the keeper: a runh that can be seen from
 // inside only through a read-only mount (CVE-2019-5736), root with no power
 // but to signal what is in its pid namespace.
-func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, g *globals) {
+func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, vm *vmConfig, g *globals) {
 	c.sessionKeyring()
 	terminal := c.process.Terminal
 	if terminal {
@@ -260,6 +260,8 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, g *glo
 	}
 	c.at("keeper: move descriptors")
 	plan := keeperPlan{log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal}
+	plan.button = vm.Machine != "microvm"
+	plan.noLoader = vm.Quiet == "all"
 	next := keeperFD
 	move := func(field *int, from any) {
 		c.call(unix.SYS_DUP3, from, next, 0)

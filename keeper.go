@@ -32,12 +32,25 @@ type keeperPlan struct {
 	serialIn  int  // pipe to QEMU's stdin, the guest's serial input
 	serialOut int  // pipe from QEMU's stdout, the guest's serial output
 	errors    int  // pipe from QEMU's stderr
-	start     int  // listening SOCK_SEQPACKET socket; a connection is the command to start
+	start     int  // listening SOCK_SEQPACKET socket, for the commands of keepercommand.go
 	ready     int  // gets "R" once QEMU is up, or the reason why it will not be, or just closes
 	log       int  // file, open for appending
 	logJSON   bool // lines of the log are JSON
 	logLevel  level
 	terminal  bool // stdin and stdout are the container's own terminal
+	button    bool // the machine may have a power button
+	noLoader  bool // the loader's lines are left out of the output
+}
+
+// words are the fields that are there or not.
+func (p *keeperPlan) words() []struct {
+	name string
+	set  *bool
+} {
+	return []struct {
+		name string
+		set  *bool
+	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}}
 }
 
 func (p *keeperPlan) fields() []struct {
@@ -66,11 +79,10 @@ func (p *keeperPlan) args() []string {
 	for _, f := range p.fields() {
 		a = append(a, f.name+"="+strconv.Itoa(*f.fd))
 	}
-	if p.logJSON {
-		a = append(a, "log-json")
-	}
-	if p.terminal {
-		a = append(a, "terminal")
+	for _, w := range p.words() {
+		if *w.set {
+			a = append(a, w.name)
+		}
 	}
 	return a
 }
@@ -79,13 +91,11 @@ func parseKeeperPlan(args []string) (*keeperPlan, error) {
 	p := &keeperPlan{vmm: -1, qmp: -1, serialIn: -1, serialOut: -1, errors: -1, start: -1, ready: -1, log: -1}
 next:
 	for _, a := range args {
-		switch a {
-		case "log-json":
-			p.logJSON = true
-			continue
-		case "terminal":
-			p.terminal = true
-			continue
+		for _, w := range p.words() {
+			if w.name == a {
+				*w.set = true
+				continue next
+			}
 		}
 		name, v, _ := strings.Cut(a, "=")
 		for _, f := range p.fields() {
@@ -106,9 +116,9 @@ next:
 const (
 	qmpGreeting = iota // QEMU is starting
 	qmpSetup           // the greeting came, capabilities were sent
-	qmpReady           // it takes commands; the guest stands still
-	qmpStarting        // cont was sent
-	qmpRunning         // the guest runs
+	qmpReady           // it takes commands; the guest has not run yet
+	qmpStarting        // the first cont was sent
+	qmpRunning         // the guest has begun
 	qmpClosed          // QEMU has closed the socket
 )
 
@@ -117,6 +127,7 @@ const (
 	keeperIdleDelay  = 1000 // without any event: time to get small
 	keeperPanicDelay = 100  // for the rest of a loader's message
 	keeperQuitDelay  = 2000 // QEMU takes "quit" at once or never
+	keeperPowerDelay = 8000 // for a guest that heeds its power button; engines kill after 10 s
 	keeperDrainDelay = 500  // after a stop, for whoever does not read the container's output
 )
 
@@ -128,13 +139,19 @@ type keeper struct {
 	client qmpClient
 	state  int // qmp...
 
-	signals   int // pipe with a byte for each
-	startConn int // who waits for the start; -1: nobody (yet)
+	signals  int       // pipe with a byte for each
+	caller   int       // who has connected to the start socket, -1: nobody
+	asked    string    // the caller's command, once it is known
+	sent     [8]string // commands that QEMU has not answered yet, the oldest first
+	sentLen  int
+	pressing bool // the stop went by the power button, or it is being tried
+	told     bool // somebody knows why QEMU could not be started
 
 	stdin, stdout bool // still open
 	outKind       byte // of stdout: 'p'ipe, 's'ocket, 'n'on-blocking terminal, 'f'ile
 	out           []byte
 	outBuf        [16 << 10]byte
+	loader        loaderLines
 	in            []byte
 	inBuf         [1 << 10]byte
 	tty           *unix.Termios // to be restored at the end
@@ -158,7 +175,7 @@ func keeperMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	k := &keeper{keeperPlan: *plan, startConn: -1, stdin: true, stdout: true}
+	k := &keeper{keeperPlan: *plan, caller: -1, stdin: true, stdout: true}
 	k.client.fd = k.qmp
 	if err := k.setup(); err != nil {
 		return err
@@ -232,6 +249,7 @@ const (
 	pollStdout
 	pollErrors
 	pollStart
+	pollCaller
 	pollCount
 )
 
@@ -257,7 +275,8 @@ func (k *keeper) step() {
 	want(pollStdin, 0, unix.POLLIN, running && k.stdin && len(k.in) == 0)
 	want(pollStdout, 1, unix.POLLOUT, len(k.out) > 0)
 	want(pollErrors, k.errors, unix.POLLIN, k.errors >= 0)
-	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.startConn < 0)
+	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.caller < 0)
+	want(pollCaller, k.caller, unix.POLLIN, k.caller >= 0 && k.asked != commandStart)
 
 	timeout := -1
 	switch {
@@ -294,7 +313,10 @@ func (k *keeper) step() {
 		k.writeSerial()
 	}
 	if happened(pollStart) {
-		k.acceptStart()
+		k.accept()
+	}
+	if happened(pollCaller) {
+		k.hear()
 	}
 	if happened(pollErrors) {
 		k.readErrors()
@@ -316,26 +338,31 @@ func (k *keeper) finished() bool {
 	if !k.vmmGone || k.serialOut >= 0 || len(k.out) > 0 {
 		return false
 	}
-	return k.end.started || k.end.stop != 0 || k.start < 0
+	return k.end.started || k.end.stop != 0 || k.told
 }
 
 // readSerial takes what the guest sent and passes it on at once.
 func (k *keeper) readSerial() {
-	n, err := unix.Read(k.serialOut, k.outBuf[:])
+	n, err := unix.Read(k.serialOut, k.outBuf[loaderHeld:])
 	switch {
 	case err == unix.EINTR || err == unix.EAGAIN && !k.vmmGone:
 		return
 	case err != nil || n == 0: // after QEMU's end, EAGAIN too: nobody else will write
 		unix.Close(k.serialOut)
 		k.serialOut = -1
+		k.out = k.loader.rest()
 		return
 	}
-	k.end.feed(k.outBuf[:n])
+	got := k.outBuf[loaderHeld : loaderHeld+n]
+	k.end.feed(got)
+	if k.noLoader {
+		got = k.loader.cut(k.outBuf[:loaderHeld+n])
+	}
 	if k.end.loaderPanic && !k.quit && k.deadline == 0 {
 		k.deadline = monotonicMS() + keeperPanicDelay
 	}
 	if k.stdout {
-		k.out = k.outBuf[:n]
+		k.out = got
 		k.writeStdout()
 	}
 }

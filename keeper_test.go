@@ -228,6 +228,9 @@ func (k *keeperTest) start() string {
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: k.sock}); err != nil {
 		return err.Error()
 	}
+	if _, err := unix.Write(fd, []byte(commandStart)); err != nil {
+		return err.Error()
+	}
 	b := make([]byte, 4096)
 	n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, b) })
 	if err != nil {
@@ -309,7 +312,7 @@ func TestKeeperExitCodes(t *testing.T) {
 }
 
 func TestKeeperPlan(t *testing.T) {
-	p := keeperPlan{vmm: 5, qmp: 6, serialIn: 7, serialOut: 8, errors: 9, start: 10, ready: -1, log: -1, logLevel: levelDebug, logJSON: true, terminal: true}
+	p := keeperPlan{vmm: 5, qmp: 6, serialIn: 7, serialOut: 8, errors: 9, start: 10, ready: -1, log: -1, logLevel: levelDebug, logJSON: true, terminal: true, button: true, noLoader: true}
 	got, err := parseKeeperPlan(p.args())
 	if err != nil || *got != p {
 		t.Errorf("%+v, %v", got, err)
@@ -379,7 +382,7 @@ func TestKeeperStartOnce(t *testing.T) {
 	if problem := k.start(); problem != "" {
 		t.Fatal(problem)
 	}
-	if problem := k.start(); !strings.Contains(problem, "refused") {
+	if problem := k.start(); !strings.Contains(problem, "started before") {
 		t.Errorf("second start: %q", problem)
 	}
 }

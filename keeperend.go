@@ -68,6 +68,11 @@ func (k *keeper) endVM() {
 	case k.vmmGone: // it has ended by itself; what remains is output that nobody reads
 		k.deadline = monotonicMS() + keeperDrainDelay
 	case k.quit:
+	case k.button && k.state == qmpRunning && !k.pressing && k.asked != commandPause:
+		// First the guest's own chance, if it has an ear for it. A second signal does not wait.
+		k.pressing = true
+		k.deadline = monotonicMS() + keeperQuitDelay
+		k.command(qmpAskButton)
 	case k.state >= qmpReady && k.state != qmpClosed:
 		k.quit = true
 		k.deadline = monotonicMS() + keeperQuitDelay
@@ -75,6 +80,17 @@ func (k *keeper) endVM() {
 	default:
 		k.killVM()
 	}
+}
+
+// press presses the machine's power button, where the guest heeds it, and gives it time. To a guest that
+// does not, as all of Hermit's kernels so far, that time would be lost.
+func (k *keeper) press(heeded bool) {
+	if !heeded || k.quit {
+		k.endVM()
+		return
+	}
+	k.deadline = monotonicMS() + keeperPowerDelay
+	k.command(qmpPowerdown)
 }
 
 // killVM ends QEMU by force. It has a user of its own, so this may not be allowed; then the end of its
@@ -104,7 +120,7 @@ func (k *keeper) impatient() {
 		k.giveUp()
 	case k.quit:
 		k.killVM()
-	default: // the loader has had its say
+	default: // the loader has had its say, or the guest its chance
 		k.endVM()
 	}
 }
@@ -135,7 +151,7 @@ func (k *keeper) reapVMM() {
 	if k.released && !k.quit && k.end.signal == 0 && !k.end.started {
 		// A short guest's end comes before QEMU's answer to cont, and instead of it.
 		k.end.started = true
-		k.answerStart("")
+		k.hangUp("")
 	}
 	k.deadline = 0
 	if k.end.stop != 0 {

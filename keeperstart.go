@@ -1,5 +1,4 @@
-// keeperstart.go is the keeper's side of a start: its dialogue with QEMU over QMP, with who wants to
-// know whether QEMU is ready, with `runh start`, and what becomes of QEMU's complaints.
+// keeperstart.go is the keeper's dialogue with QEMU over QMP, and what becomes of QEMU's complaints.
 
 package main
 
@@ -12,66 +11,65 @@ import (
 
 // message is one line of QMP.
 func (k *keeper) message(m qmpMessage) {
-	switch {
-	case m.kind == 'g' && k.state == qmpGreeting:
-		k.end.greeted = true
-		k.state = qmpSetup
-		k.command(qmpCapabilities)
-	case m.kind == 'r' && k.state == qmpSetup:
-		k.state = qmpReady
-		k.tellReady("R")
-		k.cont()
-	case m.kind == 'r' && k.state == qmpStarting:
-		k.state = qmpRunning
-		k.end.started = true
-		k.answerStart("")
-		dropProgramPages()
-	case m.kind == 'e' && (k.state == qmpSetup || k.state == qmpStarting):
-		k.setErrLine(m.desc)
-		k.endVM()
-	case m.kind == 'v' && len(m.reason) > 0:
-		k.end.reason = shutdownReason(m.reason)
+	switch m.kind {
+	case 'g':
+		if k.state == qmpGreeting {
+			k.end.greeted = true
+			k.state = qmpSetup
+			k.command(qmpCapabilities)
+		}
+	case 'v':
+		if len(m.reason) > 0 {
+			k.end.reason = shutdownReason(m.reason)
+		}
+	case 'r', 'e':
+		k.answer(m)
 	}
 }
 
 // command sends one; QEMU that does not take it is dying, and its end will tell.
-func (k *keeper) command(c string) { _ = k.client.send(c) }
-
-// acceptStart: somebody wants the guest to run. If QEMU is not ready yet, or no more, the connection
-// waits for what comes of it.
-func (k *keeper) acceptStart() {
-	fd, _, err := unix.Accept4(k.start, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-	if err != nil {
-		return // whoever it was is gone already
+func (k *keeper) command(c string) {
+	if k.sentLen < len(k.sent) {
+		k.sent[k.sentLen] = c
+		k.sentLen++
 	}
-	k.startConn = fd
-	if k.vmmGone {
-		k.failStart()
-		return
-	}
-	k.cont()
+	_ = k.client.send(c)
 }
 
+// answer is what has come of the oldest command: QEMU answers in order.
+func (k *keeper) answer(m qmpMessage) {
+	if k.sentLen == 0 {
+		return // to nothing that was asked
+	}
+	c := k.sent[0]
+	k.sentLen--
+	copy(k.sent[:], k.sent[1:])
+	failed := m.kind == 'e'
+	switch {
+	case failed && (k.state == qmpSetup || k.state == qmpStarting):
+		k.setErrLine(m.desc)
+		k.endVM()
+	case c == qmpCapabilities:
+		k.state = qmpReady
+		k.tellReady("R")
+		k.cont()
+	case c == qmpCont && k.state == qmpStarting:
+		k.state = qmpRunning
+		k.end.started = true
+		k.hangUp("")
+		dropProgramPages()
+	case c == qmpStop:
+		k.stopped(failed)
+	case c == qmpAskButton:
+		k.press(!failed && buttonHeeded(m.value))
+	}
+}
+
+// cont lets the guest run for the first time.
 func (k *keeper) cont() {
-	if k.state == qmpReady && k.startConn >= 0 && !k.quit {
+	if k.state == qmpReady && k.asked == commandStart && !k.quit {
 		k.state, k.released = qmpStarting, true
 		k.command(qmpCont)
-	}
-}
-
-// answerStart ends a start: with an empty answer, the closed connection, if the guest runs. There is
-// one start in a container's life, so the socket goes too; the next to connect is refused.
-func (k *keeper) answerStart(problem string) {
-	if k.startConn >= 0 {
-		if problem != "" {
-			unix.Sendto(k.startConn, []byte(problem), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) // or it sees just the end
-		}
-		unix.Close(k.startConn)
-		k.startConn = -1
-	}
-	if k.start >= 0 {
-		unix.Close(k.start)
-		k.start = -1
 	}
 }
 
@@ -80,8 +78,9 @@ func (k *keeper) failStart() {
 	if !k.end.started {
 		_, why := k.end.code()
 		k.tellReady(why)
-		if k.startConn >= 0 {
-			k.answerStart(why)
+		if k.asked == commandStart {
+			k.hangUp(why)
+			k.told = true
 		}
 	}
 }

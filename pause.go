@@ -12,6 +12,8 @@ package main
 
 import (
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 func cmdPause(g *globals, args []string) error { return freezing(g, args, (*container).pause) }
@@ -34,23 +36,26 @@ func freezing(g *globals, args []string, do func(*container) error) error {
 	return nil
 }
 
-// pause returns when every process has stopped; if one will not, all run on.
+// pause returns when every process has stopped; if one will not, all run on. A
+// Hermit container's machine stops its clock before: with nothing but the
+// freezer its guest would find, at the next instruction, that hours have passed.
+// Its clock goes on with the thaw (keepercommand.go). A Linux container's clock
+// is the host's.
 func (c *container) pause() error {
 	switch status, err := c.status(); {
 	case err != nil:
 		return err
 	case status != phaseCreated && status != phaseRunning:
 		return errNotRunning
-	}
-	if err := c.guestClock(false); err != nil {
-		return err
+	case status == phaseRunning && c.Kind == "hermit":
+		clock, err := c.stopClock()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(clock)
 	}
 	err := openCgroup(c.Cgroup).freeze()
-	if err == nil {
-		return nil
-	}
-	c.guestClock(true) // the first error is the one to report
-	if !c.alive() {
+	if err != nil && !c.alive() {
 		return errNotRunning // it ended, and its cgroup went, as we came
 	}
 	return err
@@ -63,17 +68,5 @@ func (c *container) resume() error {
 	case status != "paused":
 		return errNotPaused
 	}
-	if err := openCgroup(c.Cgroup).thaw(); err != nil {
-		return err
-	}
-	return c.guestClock(true)
-}
-
-// guestClock stops or starts the clock of a Hermit container's virtual machine:
-// with nothing but the freezer the guest would find after a resume that hours
-// have passed since its last instruction. The keeper can be asked only while it
-// runs: before the freeze and after the thaw. This is the one place to ask it;
-// it does not listen yet. A Linux container's clock is the host's.
-func (c *container) guestClock(run bool) error {
-	return nil
+	return openCgroup(c.Cgroup).thaw()
 }

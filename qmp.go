@@ -17,7 +17,21 @@ const (
 	qmpCont         = "cont"
 	qmpStop         = "stop"
 	qmpQuit         = "quit"
+	qmpPowerdown    = "system_powerdown" // presses the power button
+
+	// Asks for the machine's PM1 enable register: both pc and q35 have it there, set up by SeaBIOS.
+	qmpAskButton = `human-monitor-command","arguments":{"command-line":"i /h 0x602"},"id":"`
 )
+
+// buttonHeeded reads the answer, "portw[0x0602] = 0x0100\r\n" as a JSON string. PWRBTN_EN (ACPI 6.5,
+// 4.8.3.1.2) is set by a kernel that wants to hear of the button.
+func buttonHeeded(value []byte) bool {
+	_, number, found := bytes.Cut(value, []byte("= 0x"))
+	if !found || len(number) < 4 {
+		return false
+	}
+	return number[1] >= '0' && number[1] <= '9' && number[1]&1 != 0 || number[1] >= 'a' && number[1] <= 'f' && number[1]&1 == 0
+}
 
 // qmpMessage is one line from QEMU, as far as it concerns us. The bytes are valid until the next read.
 type qmpMessage struct {
@@ -25,6 +39,7 @@ type qmpMessage struct {
 	event  []byte // name of the event
 	reason []byte // of a SHUTDOWN event
 	desc   []byte // of an error
+	value  []byte // of a return
 }
 
 // qmpClient is our end of the socket.
@@ -38,7 +53,7 @@ type qmpClient struct {
 // send writes a command. The socket's buffer holds many of them, so a QEMU that does not take one is
 // broken, and the error says no more than that.
 func (q *qmpClient) send(command string) error {
-	var b [64]byte
+	var b [128]byte
 	line := append(b[:0], `{"execute":"`...)
 	line = append(line, command...)
 	line = append(line, "\"}\n"...)
@@ -84,8 +99,8 @@ func (q *qmpClient) lines(f func(m qmpMessage)) {
 func parseQMP(line []byte) (m qmpMessage) {
 	if _, ok := jsonMember(line, "QMP"); ok {
 		m.kind = 'g'
-	} else if _, ok := jsonMember(line, "return"); ok {
-		m.kind = 'r'
+	} else if v, ok := jsonMember(line, "return"); ok {
+		m.kind, m.value = 'r', v
 	} else if v, ok := jsonMember(line, "error"); ok {
 		m.kind = 'e'
 		m.desc, _ = jsonMember(v, "desc")

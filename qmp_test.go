@@ -100,3 +100,15 @@ func FuzzJSONMember(f *testing.F) {
 		}
 	})
 }
+
+func TestButtonHeeded(t *testing.T) {
+	for value, want := range map[string]bool{
+		`"portw[0x0602] = 0x0100\r\n"`: true, `"portw[0x0602] = 0x0321\r\n"`: true, `"portw[0x0602] = 0xfb00\r\n"`: true,
+		`"portw[0x0602] = 0x0000\r\n"`: false, `"portw[0x0602] = 0x0020\r\n"`: false, `"portw[0x0602] = 0xfa00\r\n"`: false,
+		`"unknown command: 'i'\r\n"`: false, `{}`: false, ``: false, `"= 0x1"`: false,
+	} {
+		if buttonHeeded([]byte(value)) != want {
+			t.Errorf("%s: want %v", value, want)
+		}
+	}
+}

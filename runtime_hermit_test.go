@@ -835,3 +835,13 @@ func TestHermitTogether(t *testing.T) {
 	pause.wantStatus("running")
 	r.do("delete", "--force", pause.id).ok()
 }
+
+// annotated gives a container one setting of ours.
+func annotated(name, value string) func(*specs.Spec) {
+	return func(s *specs.Spec) {
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations["org.hermit-os.runh."+name] = value
+	}
+}

@@ -108,3 +108,70 @@ func parseInt32(b []byte) (int32, bool) {
 	}
 	return int32(n), int64(int32(n)) == n
 }
+
+// loaderHeld is how many bytes of a line loaderLines holds back at most: it must be the loader's or
+// somebody else's by then.
+const loaderHeld = 64
+
+// loaderLines leaves the loader's lines out of a guest's output, "[LOADER][INFO] ..." in colours or
+// without, up to the first line that is somebody else's. What it says of its end stays.
+type loaderLines struct {
+	past bool // the loader has had its say
+	drop bool // in a line of the loader's
+	n    int
+	held [loaderHeld]byte // the beginning of a line that may be the loader's
+}
+
+// cut returns what is left of buf[loaderHeld:], in place: the bytes before that are room for those held
+// back so far.
+func (l *loaderLines) cut(buf []byte) []byte {
+	for at := loaderHeld; at < len(buf); at++ {
+		switch c := buf[at]; {
+		case l.past:
+			n := copy(buf[at-l.n:at], l.held[:l.n])
+			l.n = 0
+			return buf[at-n:]
+		case l.drop:
+			l.drop = c != '\n'
+		default:
+			l.held[l.n] = c
+			l.n++
+			switch loader, sure := loadersLine(l.held[:l.n]); {
+			case sure && loader:
+				l.n, l.drop = 0, c != '\n'
+			case sure || l.n == len(l.held):
+				l.past = true
+				at-- // this byte is held: give it back with the others
+				l.n--
+			}
+		}
+	}
+	return nil
+}
+
+// rest is what is still held back at the end.
+func (l *loaderLines) rest() []byte {
+	n := l.n
+	l.n = 0
+	return l.held[:n]
+}
+
+// loadersLine says whether a line that begins like this is one to leave out, and whether that is sure.
+func loadersLine(b []byte) (loader, sure bool) {
+	const mark = "[LOADER]["
+	seen := 0
+	for i := 0; i < len(b); i++ {
+		switch {
+		case b[i] == 0x1b: // a colour: ESC [ ... letter
+			for i++; i < len(b) && (b[i] < '@' || b[i] > '~' || b[i] == '['); i++ {
+			}
+		case b[i] != mark[seen]:
+			return false, true
+		default:
+			if seen++; seen == len(mark) {
+				return true, true
+			}
+		}
+	}
+	return false, false
+}

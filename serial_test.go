@@ -113,3 +113,27 @@ func FuzzSerialWatch(f *testing.F) {
 		}
 	})
 }
+
+// What the loader says is left out, whatever pieces it comes in, and not a byte of anything else.
+func TestLoaderLines(t *testing.T) {
+	const said = "[LOADER][INFO] Loading\n\x1b[0m\x1b[32;1m[LOADER]\x1b[0m[WARN] colours\n[LOADER][INFO] " + "Entering kernel\n"
+	for _, rest := range []string{
+		"", "hello\n", "\n", "[", "[LOADER] panicked at src/main.rs\nwhy\n", "[LOAD", "\x1b[1mhello\n[LOADER][INFO] repeated by the application\n",
+		"\x1b", "\x00\xff[LOADER][INFO]\n", strings.Repeat("\x1b[0m", 40) + "x", "[0][INFO] kernel\n",
+	} {
+		for _, head := range []string{"", said} {
+			for _, size := range []int{1, 2, 3, 7, 1000} {
+				var l loaderLines
+				var got []byte
+				for in := []byte(head + rest); len(in) > 0; {
+					n := min(size, len(in))
+					got = append(got, l.cut(append(make([]byte, loaderHeld), in[:n]...))...)
+					in = in[n:]
+				}
+				if got = append(got, l.rest()...); string(got) != rest {
+					t.Errorf("of %q in pieces of %d came %q", head+rest, size, got)
+				}
+			}
+		}
+	}
+}

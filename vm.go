@@ -30,6 +30,7 @@ type vmConfig struct {
 	PVH       bool          `json:"pvh,omitempty"`       // the application boots by itself, there is no loader
 	Network   string        `json:"network"`             // "none" or "user"
 	Ports     []portForward `json:"ports,omitempty"`     // on the user network: the container's ports that lead to the guest
+	Quiet     string        `json:"quiet,omitempty"`     // "kernel": the kernel keeps its log to itself; "all": the loader's lines are left out, too
 	Append    string        `json:"append"`              // the kernel's command line, set by bootArgs
 }
 
@@ -72,6 +73,9 @@ func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp,
 	}
 	if err := vm.pickMemory(spec, c, s, int((files+1<<20-1)>>20), int((app.size+1<<20-1)>>20)); err != nil {
 		return nil, err
+	}
+	if vm.Quiet = firstWord(s.quiet, c.quiet); vm.Quiet == "off" {
+		vm.Quiet = ""
 	}
 	return vm, vm.pickNetwork(spec, c, s)
 }

@@ -24,9 +24,9 @@ struct table {
 	uint8_t rest[28]; /* of the header */
 };
 
-enum { FADT_DSDT = 40, FADT_PM1A_CNT = 64 };
+enum { FADT_DSDT = 40, FADT_PM1A_EVT = 56, FADT_PM1A_CNT = 64, POWER_BUTTON = 1 << 8 };
 
-static uint16_t pm1a_control, sleep_type;
+static uint16_t pm1a_event, pm1a_control, sleep_type;
 static bool can_power_off;
 
 static const struct rsdp *search_rsdp(uint64_t from, uint64_t to)
@@ -87,6 +87,7 @@ void acpi_init(void)
 		if (!memcmp(t->signature, "FACP", 4)) {
 			uint32_t dsdt;
 
+			memcpy(&pm1a_event, (const char *)t + FADT_PM1A_EVT, 2);
 			memcpy(&pm1a_control, (const char *)t + FADT_PM1A_CNT, 2);
 			memcpy(&dsdt, (const char *)t + FADT_DSDT, 4);
 			search_s5((const struct table *)(uint64_t)dsdt);
@@ -104,7 +105,31 @@ void acpi_power_off(void)
 		asm volatile("hlt");
 }
 
+/* ACPI 6.5, 4.8.3.1: the enable register follows the status register. */
+bool acpi_listen_button(void)
+{
+	if (!pm1a_event)
+		return false;
+	outw(pm1a_event + 2, inw(pm1a_event + 2) | POWER_BUTTON);
+	return true;
+}
+
+bool acpi_button_pressed(void)
+{
+	return inw(pm1a_event) & POWER_BUTTON;
+}
+
 #else
+
+bool acpi_listen_button(void)
+{
+	return false;
+}
+
+bool acpi_button_pressed(void)
+{
+	return false;
+}
 
 void acpi_init(void)
 {

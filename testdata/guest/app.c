@@ -187,6 +187,42 @@ static void count(void)
 	}
 }
 
+/* The milliseconds since boot by the guest's own clock, ten times a second. */
+static void clock_ms(void)
+{
+	long limit = number(0);
+
+	for (long i = 1;; i++) {
+		print("clock %lu\n", now_us() / 1000);
+		if (i == limit)
+			return;
+		sleep_us(100000);
+	}
+}
+
+/* Each byte there is, N times (once): what a line must not change. */
+static void bytes(void)
+{
+	char all[256];
+
+	for (int i = 0; i < 256; i++)
+		all[i] = (char)i;
+	for (long n = number(1); n > 0; n--)
+		console_write(all, sizeof all);
+}
+
+static void button(void)
+{
+	if (!acpi_listen_button()) {
+		print("no power button\n");
+		return;
+	}
+	print("listening\n");
+	while (!acpi_button_pressed())
+		nap(10000);
+	print("power button\n");
+}
+
 /* Byte i is '\n' where i % 64 == 63, else 'a' + (i / 64 + i % 64) % 26. */
 static void burst(void)
 {
@@ -361,6 +397,12 @@ static void run(const char *command)
 		count();
 	else if (!strcmp(command, "sleep"))
 		sleep_us(number(1000) * 1000);
+	else if (!strcmp(command, "clock"))
+		clock_ms();
+	else if (!strcmp(command, "bytes"))
+		bytes();
+	else if (!strcmp(command, "button"))
+		button();
 	else if (!strcmp(command, "burst"))
 		burst();
 	else if (!strcmp(command, "status"))

@@ -46,6 +46,8 @@ bool cpu_has_fsgsbase(void);
 /* acpi.c: empty but for the PCI image. */
 void acpi_init(void);
 void acpi_power_off(void); /* returns if that did not work */
+bool acpi_listen_button(void); /* false: there is none */
+bool acpi_button_pressed(void);
 
 /* devices.c */
 void devices_init(void);

@@ -1,0 +1,140 @@
+// keepercommand.go is what other commands of runh ask of a keeper. They connect to the start socket and
+// send one word:
+//
+//	start   the guest may run. The connection is closed when it does; a message before that says why not.
+//	pause   the machine's clock stops, and "paused" comes back, or why not. It stands still for as long as
+//	        the connection lasts, and a keeper that is frozen does not see its end: so whoever pauses
+//	        freezes the container and hangs up, and with the thaw, whoever does that, the clock goes on.
+//	        If the one who pauses is killed half-way, nothing stays behind.
+//
+// One caller is served at a time. Only root can reach the socket: its directory is the state root.
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	commandStart = "start"
+	commandPause = "pause"
+	answerPaused = "paused"
+)
+
+// pauseLimit is how long a machine may take to stop its clock: it waits for what its devices are doing.
+const pauseLimit = 10 * time.Second
+
+// askKeeper connects to the container's start socket and sends a word. The answer comes on the
+// connection, which the caller closes.
+func (c *container) askKeeper(word string) (socket int, err error) {
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	name := fmt.Sprintf("/proc/self/fd/%d/start.sock", c.lock.Fd())
+	if err := unix.Connect(s, &unix.SockaddrUnix{Name: name}); err != nil {
+		unix.Close(s)
+		return -1, err
+	}
+	if word != "" {
+		// A keeper that is gone by now shows in the answer.
+		_ = unix.Sendto(s, []byte(word), unix.MSG_NOSIGNAL, nil)
+	}
+	return s, nil
+}
+
+// stopClock stops the clock of a Hermit container's machine until the result is closed.
+func (c *container) stopClock() (socket int, err error) {
+	s, err := c.askKeeper(commandPause)
+	if err != nil {
+		return -1, errNotRunning
+	}
+	limit := unix.NsecToTimeval(int64(pauseLimit))
+	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+		unix.Close(s)
+		return -1, os.NewSyscallError("setsockopt", err)
+	}
+	msg, _, err := receiveMessage(s)
+	switch {
+	case err == unix.EAGAIN:
+		err = fmt.Errorf("the machine has not stopped its clock within %v", pauseLimit)
+	case err != nil || len(msg) == 0:
+		err = errNotRunning
+	case string(msg) != answerPaused:
+		err = fmt.Errorf("the machine does not stop its clock: %s", msg)
+	default:
+		return s, nil
+	}
+	unix.Close(s)
+	return -1, err
+}
+
+// accept takes the next caller.
+func (k *keeper) accept() {
+	fd, _, err := unix.Accept4(k.start, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+	if err != nil {
+		return // whoever it was is gone already
+	}
+	k.caller, k.asked = fd, ""
+	k.hear()
+}
+
+// hear reads what the caller wants, or that it has hung up.
+func (k *keeper) hear() {
+	var word [16]byte
+	n, err := unix.Read(k.caller, word[:])
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	switch {
+	case k.asked != "" || err != nil || n <= 0:
+		k.hangUp("")
+	case string(word[:n]) == commandStart && k.released:
+		k.hangUp("the guest has been started before")
+	case string(word[:n]) == commandStart:
+		k.asked = commandStart
+		k.cont() // or as soon as QEMU is ready
+		if k.vmmGone {
+			k.failStart()
+		}
+	case string(word[:n]) == commandPause && k.state == qmpRunning && !k.quit:
+		k.asked = commandPause
+		k.command(qmpStop)
+	default:
+		k.hangUp("")
+	}
+}
+
+// stopped: QEMU has stopped the clock, or will not.
+func (k *keeper) stopped(failed bool) {
+	switch {
+	case k.asked != commandPause: // it hung up meanwhile, and cont is on its way
+	case failed:
+		k.hangUp("QEMU refuses")
+	default:
+		k.say(answerPaused)
+	}
+}
+
+// hangUp ends a caller's connection, with a last word for it if there is one.
+func (k *keeper) hangUp(word string) {
+	if k.caller < 0 {
+		return
+	}
+	if word != "" {
+		k.say(word)
+	}
+	unix.Close(k.caller)
+	if k.asked == commandPause && !k.quit && k.state == qmpRunning {
+		k.command(qmpCont)
+	}
+	k.caller, k.asked = -1, ""
+}
+
+func (k *keeper) say(word string) {
+	unix.Sendto(k.caller, []byte(word), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) // who does not listen does not need it
+}
