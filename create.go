@@ -63,8 +63,8 @@ func create(g *globals, opts createOptions, detached bool) (*creation, error) {
 		c.makeCgroup,
 		c.runSetup,
 		c.runFinish,
-		c.wakeKeeper,
 		c.record,
+		c.wakeKeeper,
 		c.arm,
 	} {
 		if err := step(); err != nil {

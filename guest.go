@@ -295,7 +295,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, vm *vm
 	c.at("keeper: exec")
 	argv := append([]string{"runh", "keeper"}, plan.args()...)
 	// What keeper.go asks of the Go runtime.
-	env := []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0"}
+	env := []string{"GOMAXPROCS=1"}
 	c.call(unix.SYS_CLOSE_RANGE, programFD, syncFD, unix.CLOSE_RANGE_CLOEXEC)
 	c.call(unix.SYS_EXECVEAT, keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
 }
@@ -313,14 +313,11 @@ func (c *initPlan) openSelf(path string) {
 }
 
 // wakeKeeper lets the init become the keeper, and waits until that has QEMU in
-// hand. From its execve on, the container no longer dies with us: what delete
-// needs is on disk before.
+// hand. From its execve on, the container no longer dies with us; what delete
+// needs, record has put on disk.
 func (c *creation) wakeKeeper() error {
 	if c.Kind != "hermit" {
 		return nil
-	}
-	if err := c.save(); err != nil {
-		return err
 	}
 	if err := c.init.proceed(); err != nil {
 		return c.explain(err)

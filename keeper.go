@@ -9,8 +9,7 @@
 // its root is the image. Whatever comes from QEMU or the guest is hostile.
 //
 // Its parent gives it a descriptor for each field of keeperPlan and no others, and this environment:
-// GOMAXPROCS=1 (one thread less), GODEBUG=containermaxprocs=0 (or the Go runtime keeps two files of
-// the container's /sys/fs/cgroup open).
+// GOMAXPROCS=1 (one thread less).
 
 package main
 
@@ -124,7 +123,7 @@ const (
 
 // Times in milliseconds.
 const (
-	keeperIdleDelay  = 1000 // without any event: time to get small
+	keeperIdleDelay  = 50   // without any event: time to get small
 	keeperPanicDelay = 100  // for the rest of a loader's message
 	keeperQuitDelay  = 2000 // QEMU takes "quit" at once or never
 	keeperPowerDelay = 8000 // for a guest that heeds its power button; engines kill after 10 s

@@ -63,7 +63,7 @@ func keeperParent(runh, plan string, qemu []string) {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &all, nil); err != nil {
 		panic(err)
 	}
-	panic(syscall.Exec(runh, append([]string{"runh", "keeper"}, strings.Fields(plan)...), []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0"}))
+	panic(syscall.Exec(runh, append([]string{"runh", "keeper"}, strings.Fields(plan)...), []string{"GOMAXPROCS=1"}))
 }
 
 // testGuest is the stand-in guest, built once.
