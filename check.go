@@ -94,7 +94,7 @@ func checkKVM() finding {
 	f := finding{what: "kvm", answer: "usable"}
 	info, err := os.ReadFile("/proc/cpuinfo")
 	flags := err == nil && (bytes.Contains(info, []byte(" vmx")) || bytes.Contains(info, []byte(" svm")))
-	switch err := openKVM(); {
+	switch err := openKVM(nil); {
 	case err != nil:
 		f.answer, f.advice = err.Error(), "guests run slower, under TCG; load the module kvm_intel or kvm_amd, or enable virtualisation in the firmware"
 	case !flags:

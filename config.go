@@ -58,6 +58,8 @@ type hermitSettings struct {
 	ports      []portForward
 	loader     string // a path in the image
 	quiet      string // "off", "kernel" or "all"
+
+	gids []specs.LinuxIDMapping // of the container's user namespace, once it is known
 }
 
 // loadHermitConfig reads the configuration from path, or from its usual place, where it may be missing.

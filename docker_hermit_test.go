@@ -22,17 +22,23 @@ func newDockHermit(t *testing.T) *dock {
 			{"hermit-cmd", "app", `CMD ["/hermit/app"]`},
 			{"hermit-pci", "app-pci", `ENTRYPOINT ["/hermit/app"]`},
 		} {
-			dir, err := rtGuest()
-			k.must(err)
 			root := filepath.Join(k.d.dir, "image-"+i.name)
-			k.must(os.MkdirAll(root+"/hermit", 0o755))
-			for from, to := range map[string]string{i.app: "app", "loader": "hermit-loader"} {
-				k.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(t, filepath.Join(dir, from))), 0o755))
-			}
+			hermitRootfs(k.rt, root, i.app)
 			k.must(k.d.importImage(i.name, root, i.change))
 		}
 	})
 	return k
+}
+
+// hermitRootfs lays out an image: an application and a loader.
+func hermitRootfs(r *rt, root, app string) {
+	r.Helper()
+	dir, err := rtGuest()
+	r.must(err)
+	r.must(os.MkdirAll(root+"/hermit", 0o755))
+	for from, to := range map[string]string{app: "app", "loader": "hermit-loader"} {
+		r.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(r.T, filepath.Join(dir, from))), 0o755))
+	}
 }
 
 // The main job: docker run --runtime=runh IMAGE prints what the guest prints, nothing else, and returns what it returns.

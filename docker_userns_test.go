@@ -4,6 +4,8 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -40,5 +42,28 @@ func TestDockerUserns(t *testing.T) {
 	k.docker("stop", "-t", "1", c).ok()
 	if s := k.inspect(c, "{{.State.ExitCode}}"); s != "137" {
 		t.Errorf("exit code %s after stop, want 137", s)
+	}
+	if !k.isRunh() {
+		return
+	}
+	root := filepath.Join(k.d.dir, "image-hermit")
+	hermitRootfs(k.rt, root, "app")
+	k.must(k.d.importImage("hermit", root, `ENTRYPOINT ["/hermit/app"]`))
+	k.want(k.run("hermit", "hello"), 0, "Hello from Hermit's stand-in!\n"+rtLastWords(0))
+	k.want(k.run("hermit", "exit", "7"), 7, rtLastWords(7))
+	h := k.start("-m", "256m", "hermit", "print", "one", ";", "count")
+	k.eventually("the guest counts in the logs", func() bool { return strings.HasPrefix(k.docker("logs", h).out, "one\ncount 1\n") })
+	users := map[string]int{}
+	for _, l := range strings.Split(k.docker("top", h, "-o", "pid,uid,comm").ok().out, "\n") {
+		if f := strings.Fields(l); len(f) == 3 && f[0] != "PID" {
+			users[f[2]], _ = strconv.Atoi(f[1])
+		}
+	}
+	if keeper, qemu := users["runh"], users["qemu-system-x86"]; keeper != 200000 || qemu < 232768 || qemu > 265535 {
+		t.Errorf("docker top: %v, want the keeper as 200000 and QEMU as one of the upper half of 65536", users)
+	}
+	k.docker("stop", "-t", "20", h).ok()
+	if s := k.inspect(h, "{{.State.ExitCode}}"); s != "143" {
+		t.Errorf("exit code %s after stop, want 143", s)
 	}
 }

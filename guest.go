@@ -20,6 +20,8 @@ type guest struct {
 	env    *hermitEnv
 	vm     *vmConfig
 
+	uids, gids []specs.LinuxIDMapping // of the user namespace that it runs in
+
 	dropped []string // variables for which the kernel's command line has no room
 }
 
@@ -100,10 +102,6 @@ func (g *guest) close() {
 }
 
 func (c *creation) planGuest(g *guest, root int) error {
-	if hasNamespace(c.spec, specs.UserNamespace) {
-		// QEMU's user (jail.go) would have to be mapped there.
-		return errors.New("this build cannot run a Hermit application in a user namespace yet")
-	}
 	if !hasNamespace(c.spec, specs.MountNamespace) {
 		return errors.New("a Hermit application needs a mount namespace: its keeper never enters the rootfs otherwise")
 	}
@@ -112,6 +110,13 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return err
 	}
 	config, settings := o.config, o.settings
+	if g.uids, err = readIDMap(c.child, "uid_map"); err != nil {
+		return err
+	}
+	if g.gids, err = readIDMap(c.child, "gid_map"); err != nil {
+		return err
+	}
+	settings.gids = g.gids
 	envDir := envDirectory(c.g, config)
 	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, config.loader); err != nil {
 		return err
@@ -161,8 +166,20 @@ func (c *creation) startGuest(g *guest) error {
 	if err != nil {
 		return err
 	}
+	hostFiles := []string{self}
+	for _, f := range jail.files {
+		if f.Host != "" {
+			hostFiles = append(hostFiles, f.Host)
+		}
+	}
+	if jail.host, err = c.cloneHost(hostFiles); err != nil {
+		return err
+	}
+	defer jail.host.close()
 	p.call(unix.SYS_CLOSE_RANGE, p.root.above, uint64(^uint32(0)), 0)
-	p.openSelf(self)
+	p.at("take the files of the host")
+	jail.host.take(p.program)
+	p.openSelf(&jail.host, self)
 	p.take(files...)
 	var logFD valueAt
 	if log != nil {
@@ -174,6 +191,9 @@ func (c *creation) startGuest(g *guest) error {
 	p.closeRoot()
 	p.becomeKeeper(&io, pidfd, logFD, g.vm, c.g)
 	if err := p.proceed(); err != nil {
+		return c.explain(err)
+	}
+	if err := jail.host.send(p.stub); err != nil {
 		return c.explain(err)
 	}
 	for _, f := range files {
@@ -201,13 +221,13 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 	}
 	j := &vmmJail{
 		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files,
-		uid: vmmUser(c.g.root, c.ID), at: c.init.rootfs,
+		uid: vmmID(g.uids, c.g.root, c.ID), gid: vmmID(g.gids, c.g.root, c.ID), at: c.init.rootfs,
 	}
-	if j.app, err = newJailFile(vmmApp, g.app.file); err != nil {
+	if j.app, err = newJailFile(vmmApp, g.app.file, false); err != nil {
 		return nil, err
 	}
 	if g.loader != nil {
-		loader, err := newJailFile(vmmLoader, g.loader.file)
+		loader, err := newJailFile(vmmLoader, g.loader.file, g.loader.host)
 		if err != nil {
 			return nil, err
 		}
@@ -219,7 +239,9 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 			return nil, fmt.Errorf("/dev/kvm: %w", err)
 		}
 		j.devices = append(j.devices, "/dev/kvm")
-		j.groups = append(j.groups, st.Gid) // it belongs to root and a group, usually kvm
+		if group, mapped := kvmGroup(g.gids, st.Gid); mapped { // it belongs to root and a group, usually kvm
+			j.groups = append(j.groups, group)
+		}
 	}
 	filter, err := compileSeccomp(vmmSeccomp(g.vm))
 	if err != nil {
@@ -230,8 +252,9 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 }
 
 // newJailFile prepares an open file for the jail. One that only its owner may
-// read is copied there: QEMU is somebody else.
-func newJailFile(name string, f *os.File) (jailFile, error) {
+// read is copied there: QEMU is somebody else. So is one of the host's that we
+// may not clone.
+func newJailFile(name string, f *os.File, host bool) (jailFile, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return jailFile{}, os.NewSyscallError("fstat", err)
@@ -242,6 +265,8 @@ func newJailFile(name string, f *os.File) (jailFile, error) {
 		// init's mount namespace, and the init clones it (EINVAL).
 		if tree, err := unix.OpenTree(j.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH); err == nil {
 			j.fd, j.tree = tree, true
+		} else if host {
+			j.open = false
 		}
 	}
 	return j, nil
@@ -305,9 +330,9 @@ const keeperFD = 100
 
 // openSelf puts a read-only mount of runh's own file, that nobody else can see,
 // at keeperFD-1. It must happen while the host's files are in sight.
-func (c *initPlan) openSelf(path string) {
+func (c *initPlan) openSelf(host *hostTrees, path string) {
 	c.at("mount %s for the keeper", path)
-	tree := c.call(unix.SYS_OPEN_TREE, at_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	tree := host.open(c.program, path)
 	c.call(unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH, c.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, 0, 0), 32)
 	c.call(unix.SYS_DUP3, tree, keeperFD-1, unix.O_CLOEXEC)
 }

@@ -99,6 +99,44 @@ func runHelper(argv []string) error {
 	return fmt.Errorf("%s is not installed (Debian: uidmap), and without it a user can only map himself", argv[0])
 }
 
+// readIDMap reads a process's uid_map or gid_map: its user namespace's ids, and
+// what each is to us.
+func readIDMap(pid int, file string) ([]specs.LinuxIDMapping, error) {
+	text, err := readFile(fmt.Sprintf("/proc/%d/%s", pid, file), 64<<10)
+	if err != nil {
+		return nil, err
+	}
+	var list []specs.LinuxIDMapping
+	for line := range strings.Lines(string(text)) {
+		var l specs.LinuxIDMapping
+		if _, err := fmt.Sscan(line, &l.ContainerID, &l.HostID, &l.Size); err != nil {
+			return nil, fmt.Errorf("%s %q: %w", file, line, err)
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// insideID is what one of our ids is in a user namespace with these maps.
+func insideID(list []specs.LinuxIDMapping, ours uint32) (uint32, bool) {
+	for _, l := range list {
+		if ours-l.HostID < l.Size {
+			return l.ContainerID + (ours - l.HostID), true
+		}
+	}
+	return 0, false
+}
+
+// hasID: do the maps know this id of the user namespace?
+func hasID(list []specs.LinuxIDMapping, inside uint32) bool {
+	for _, l := range list {
+		if inside-l.ContainerID < l.Size {
+			return true
+		}
+	}
+	return false
+}
+
 // writeTimeOffsets sets the clocks of a time namespace that nobody is in yet.
 func writeTimeOffsets(pid int, offsets map[string]specs.LinuxTimeOffset) error {
 	for clock, o := range offsets {

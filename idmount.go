@@ -172,6 +172,67 @@ func (r *rootfs) clone(m *mountRequest) any {
 	return valueAt(fd)
 }
 
+// hostTrees are files and directories of the host as mounts that are attached
+// nowhere, for what the init of a user namespace is to attach and might not find
+// its way to. Empty, they leave it to go there itself.
+type hostTrees struct {
+	paths []string
+	fds   []int              // here
+	stub  map[string]valueAt // in the stub, by path
+}
+
+// cloneHost makes them, where that is needed and ours to do.
+func (c *creation) cloneHost(paths []string) (t hostTrees, err error) {
+	if !hasNamespace(c.spec, specs.UserNamespace) || os.Geteuid() != 0 {
+		return t, nil
+	}
+	for _, path := range paths {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			t.close()
+			return t, fmt.Errorf("clone %s: %w", path, err)
+		}
+		t.paths, t.fds = append(t.paths, path), append(t.fds, fd)
+	}
+	return t, nil
+}
+
+// maxRights is less than SCM_MAX_FD: how many descriptors one message carries.
+const maxRights = 250
+
+// take receives them in the stub, and send is the other end of it.
+func (t *hostTrees) take(p *program) {
+	t.stub = map[string]valueAt{}
+	for some := range slices.Chunk(t.paths, maxRights) {
+		for i, fd := range p.receiveFiles(len(some)) {
+			t.stub[some[i]] = fd
+		}
+	}
+}
+
+func (t *hostTrees) send(s *stub) error {
+	for some := range slices.Chunk(t.fds, maxRights) {
+		if err := s.sendFiles(some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open is the mount of a path, in the stub.
+func (t *hostTrees) open(p *program, path string) any {
+	if fd, ok := t.stub[path]; ok {
+		return fd
+	}
+	return p.call(unix.SYS_OPEN_TREE, at_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+}
+
+func (t *hostTrees) close() {
+	for _, fd := range t.fds {
+		unix.Close(fd)
+	}
+}
+
 // checkIDMappedMounts: an id-mapped mount shows something that exists, and a map
 // is there for it.
 func checkIDMappedMounts(s *specs.Spec) error {

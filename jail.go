@@ -29,10 +29,12 @@ type vmmJail struct {
 	argv    []string
 	libPath string
 	files   []envFile
+	host    hostTrees // where files are mounted from
 	app     jailFile
 	loader  *jailFile // nil: the application boots by itself
 	devices []string  // device nodes of the host
 	uid     uint32
+	gid     uint32
 	groups  []uint32
 	seccomp *seccompFilter
 	at      string // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
@@ -56,14 +58,41 @@ type vmmPipes struct {
 	serialIn, serialOut, errors, qmp [2]valueAt // [0] reads, [1] writes; qmp: [0] is the keeper's
 }
 
-// vmmUser is the user id of a container's QEMU: far above what people and user
-// namespaces use, and different for each container, but for one chance in 16
+// vmmID is the user or group id of a container's QEMU: far above what people and
+// user namespaces use, and different for each container, but for one chance in 16
 // million that two have the same.
-func vmmUser(root, id string) uint32 {
+//
+// A user namespace hardly maps such an id. There it is one of the upper half of
+// the longest range, where the fewest ids of an image are, and not nobody's. A
+// namespace that maps root alone leaves QEMU no choice.
+func vmmID(maps []specs.LinuxIDMapping, root, id string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(root + "\x00" + id))
-	return 0x70000000 | h.Sum32()&0xffffff
+	hash := h.Sum32()
+	if far := 0x70000000 | hash&0xffffff; hasID(maps, far) {
+		return far
+	}
+	var first, n uint32
+	for _, m := range maps {
+		if m.ContainerID == 0 {
+			m.ContainerID, m.Size = 1, m.Size-1
+		}
+		if m.Size > n {
+			first, n = m.ContainerID, m.Size
+		}
+	}
+	if n == 0 {
+		return 0
+	}
+	picked := first + n/2 + hash%(n-n/2)
+	if picked == nobody && n > 1 {
+		picked--
+	}
+	return picked
 }
+
+// nobody is the id that the kernel shows for those that have no place in a map.
+const nobody = 65534
 
 func (p *program) pipe() [2]valueAt {
 	a := p.alloc(16)
@@ -151,7 +180,7 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.at("VMM jail: limit")
 	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_CORE, p.words(0, 0), 0)
 	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(256, 256), 0)
-	p.identity(specs.User{UID: j.uid, GID: j.uid, AdditionalGids: j.groups}, capabilities{}, 0)
+	p.identity(specs.User{UID: j.uid, GID: j.gid, AdditionalGids: j.groups}, capabilities{}, 0)
 	p.dieWithParent() // the change of user has cleared it
 	p.at("VMM jail: set no_new_privs")
 	p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -204,12 +233,12 @@ func (p *program) jailFiles(j *vmmJail) {
 		default:
 			p.call(unix.SYS_MKNOD, name, unix.S_IFREG|0o444, 0)
 		}
-		p.bindHere(f.Host, name)
+		p.bindHere(j, f.Host, name)
 	}
 	for _, d := range j.devices {
 		p.at("VMM jail: mount %s", d)
 		p.call(unix.SYS_MKNOD, d[1:], unix.S_IFREG|0o444, 0)
-		p.bindHere(d, d[1:])
+		p.bindHere(j, d, d[1:])
 	}
 	for _, f := range []*jailFile{&j.app, j.loader} {
 		if f == nil {
@@ -231,6 +260,10 @@ func (p *program) jailFiles(j *vmmJail) {
 
 // bindHere mounts a file or directory of the host, in one system call for each
 // of many: that they are read-only comes later, for all at once.
-func (p *program) bindHere(host, name string) {
+func (p *program) bindHere(j *vmmJail, host, name string) {
+	if tree, ok := j.host.stub[host]; ok {
+		p.call(unix.SYS_MOVE_MOUNT, tree, "", at_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH)
+		return
+	}
 	p.call(unix.SYS_MOUNT, host, name, 0, unix.MS_BIND, 0)
 }

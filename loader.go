@@ -20,6 +20,7 @@ import (
 type hermitLoader struct {
 	file *os.File
 	path string // for messages and the state: in the image, or on the host
+	host bool   // it is not the image's
 	size int64
 	room int // bytes for the kernel's command line
 }
@@ -76,7 +77,7 @@ func findLoader(root int, app *hermitApp, envDir, imageLoader, hostLoader string
 			}
 			kind, err := loaderKind(f)
 			if err == nil && kind == "" {
-				l := &hermitLoader{file: f, path: pl.where + name, size: st.Size, room: loaderRoom(f)}
+				l := &hermitLoader{file: f, path: pl.where + name, host: pl.root != root, size: st.Size, room: loaderRoom(f)}
 				if err := checkEntry(app, path.Base(name)); err != nil {
 					f.Close()
 					return nil, err

@@ -132,5 +132,4 @@ func (n *namespaces) close() {
 	for _, j := range n.join {
 		unix.Close(j.fd)
 	}
-	n.join = nil
 }

@@ -14,10 +14,11 @@ import (
 
 type podman struct {
 	*rt
-	home  string   // its store and state
-	bin   string   // the runtime
-	pod   string   // the id of its pod, if it has one
-	enter []string // what comes before "podman": the way to be an ordinary user
+	home   string   // its store and state
+	bin    string   // the runtime
+	pod    string   // the id of its pod, if it has one
+	enter  []string // what comes before "podman": the way to be an ordinary user
+	holder int      // whose descendants are all that this user has started
 }
 
 // newPodman is the first line of a test with podman as root.
@@ -80,6 +81,14 @@ func (p *podman) importImage(name, root string, changes ...string) {
 	if res := p.podman(append(args, archive, name)...); res.code != 0 {
 		p.Fatalf("podman import: %s", res.err)
 	}
+}
+
+// importHermit makes the image "hermit".
+func (p *podman) importHermit() {
+	p.Helper()
+	root := filepath.Join(p.dir, "image-hermit")
+	hermitRootfs(p.rt, root, "app")
+	p.importImage("hermit", root, `ENTRYPOINT ["/hermit/app"]`)
 }
 
 func (p *podman) cmd(args ...string) *exec.Cmd {
@@ -288,14 +297,7 @@ func TestPodmanPod(t *testing.T) {
 	if !p.isRunh() {
 		return
 	}
-	dir, err := rtGuest()
-	p.must(err)
-	root := filepath.Join(p.dir, "image-hermit")
-	p.must(os.MkdirAll(root+"/hermit", 0o755))
-	for from, to := range map[string]string{"app": "app", "loader": "hermit-loader"} {
-		p.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(t, filepath.Join(dir, from))), 0o755))
-	}
-	p.importImage("hermit", root, `ENTRYPOINT ["/hermit/app"]`)
+	p.importHermit()
 	p.want(p.podman("run", "--rm", "--pod", pod, "hermit", "exit", "7"), 7, rtLastWords(7))
 	p.podman("run", "-d", "--pod", pod, "--name", pod+"h", "hermit", "print", "one", ";", "count").ok()
 	p.eventually("the guest counts in the logs", func() bool { return strings.HasPrefix(p.podman("logs", pod+"h").out, "one\ncount 1\n") })
@@ -348,6 +350,7 @@ func newPodmanUser(t *testing.T) *podman {
 	if len(first) != 1 {
 		t.Fatalf("unshare has the children %v", first)
 	}
+	p.holder = first[0]
 	p.enter = []string{"nsenter", "-t", fmt.Sprint(first[0]), "-m", "-p", "setpriv", "--reuid", fmt.Sprint(uid), "--regid", fmt.Sprint(uid), "--clear-groups", "--"}
 	p.prepare()
 	return p
@@ -369,6 +372,45 @@ func TestPodmanRootless(t *testing.T) {
 		}
 	}
 	p.testRun()
+}
+
+// A Hermit application of an ordinary user's: QEMU runs as one of the user's subordinate ids.
+func TestPodmanRootlessHermit(t *testing.T) {
+	p := newPodmanUser(t)
+	if !p.isRunh() {
+		t.Skip("control run: only runh boots guests")
+	}
+	p.importHermit()
+	p.want(p.run("hermit", "hello"), 0, "Hello from Hermit's stand-in!\n"+rtLastWords(0))
+	p.want(p.run("--network", "host", "hermit", "exit", "7"), 7, rtLastWords(7))
+	p.want(p.run("--userns", "keep-id", "hermit", "exit", "7"), 7, rtLastWords(7))
+	c := p.start("hermit", "print", "one", ";", "count")
+	p.eventually("the guest counts in the logs", func() bool { return strings.HasPrefix(p.podman("logs", c).out, "one\ncount 1\n") })
+	p.wantJailed(p.qemu(), 332768, 365535)
+	p.podman("stop", "-t", "20", c).ok()
+	if s := p.inspect(c, "{{.State.Status}} {{.State.ExitCode}}"); s != "exited 143" {
+		t.Errorf("after stop: %s", s)
+	}
+	d := p.start("hermit", "count")
+	p.podman("kill", d).ok()
+	p.want(p.podman("wait", d), 0, "137\n")
+	p.podman("rm", d).ok()
+}
+
+// qemu is the one of the user's processes that is a QEMU, once its execve has happened.
+func (p *podman) qemu() (found int) {
+	p.Helper()
+	var look func(pid int)
+	look = func(pid int) {
+		if strings.HasPrefix(rtReadOr(fmt.Sprintf("/proc/%d/comm", pid)), "qemu") {
+			found = pid
+		}
+		for _, child := range children(pid) {
+			look(child)
+		}
+	}
+	p.eventually("QEMU is there", func() bool { look(p.holder); return found != 0 })
+	return found
 }
 
 func TestPodmanRootlessExec(t *testing.T) { newPodmanUser(t).testExec() }

@@ -308,12 +308,33 @@ func (r *rootfs) fresh(m mountRequest, target any) {
 	if source == "" {
 		source = m.fstype
 	}
-	r.call(unix.SYS_MOUNT, source, ".", m.fstype, flags, strings.Join(m.data, ","))
+	mount := r.call(unix.SYS_MOUNT, source, ".", m.fstype, flags, strings.Join(m.data, ","))
+	if data, has := withoutGroup(m.data); m.fstype == "devpts" && has {
+		// Every config asks for group 5, which the user namespace need not know.
+		var unknown, done label
+		mount.on(unix.EINVAL, &unknown)
+		r.jump(&done)
+		r.place(&unknown)
+		r.call(unix.SYS_MOUNT, source, ".", m.fstype, flags, strings.Join(data, ","))
+		r.place(&done)
+	}
 	r.labelRoot(&m)
 	if m.rset|m.rclear != 0 || m.propagation != 0 {
 		fd := r.open(m.dest, unix.O_PATH, 0)
 		r.setattr(fd, m.rset, m.rclear, m.propagation)
 	}
+}
+
+// withoutGroup is a file system's options but for the group.
+func withoutGroup(data []string) (rest []string, has bool) {
+	for _, word := range data {
+		if strings.HasPrefix(word, "gid=") {
+			has = true
+			continue
+		}
+		rest = append(rest, word)
+	}
+	return rest, has
 }
 
 // readOnlyLater makes the tmpfs mounts read-only that were asked to be.

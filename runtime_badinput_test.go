@@ -20,6 +20,14 @@ func TestBadConfig(t *testing.T) {
 	raw := func(text string) func(*ctr) {
 		return func(c *ctr) { c.r.must(os.WriteFile(c.dir+"/config.json", []byte(text), 0o644)) }
 	}
+	users := func(first, size, user uint32) func(*specs.Spec) {
+		return func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: first, HostID: 100000, Size: size}}
+			s.Linux.GIDMappings = s.Linux.UIDMappings
+			s.Process.User.UID = user
+		}
+	}
 	for _, x := range []struct {
 		name, want string
 		spoil      func(*ctr)
@@ -73,6 +81,8 @@ func TestBadConfig(t *testing.T) {
 		{"user namespace without maps", "", edit(func(s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 		}), true},
+		{"user namespace without root", "must have a container ID 0", edit(users(1, 10, 1)), false},
+		{"user outside its user namespace", "process.user.uid 1000 has no place in linux.uidMappings", edit(users(0, 1000, 1000)), false},
 		{"apparmor where there is none", "AppArmor", edit(func(s *specs.Spec) { s.Process.ApparmorProfile = "docker-default" }), true},
 		{"negative timeout", "timeout", edit(func(s *specs.Spec) {
 			minus := -1

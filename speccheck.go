@@ -331,6 +331,12 @@ func checkIDMappings(s *specs.Spec) error {
 		return errors.New("linux.uidMappings and gidMappings need a user namespace")
 	case user != nil && user.Path == "" && (len(l.UIDMappings) == 0 || len(l.GIDMappings) == 0):
 		return errors.New("a new user namespace needs both linux.uidMappings and linux.gidMappings")
+	case mapped && !(hasID(l.UIDMappings, 0) && hasID(l.GIDMappings, 0)):
+		return errors.New("linux.uidMappings and gidMappings must have a container ID 0: who sets the container up is root in its user namespace")
+	case mapped && user.Path == "" && !hasID(l.UIDMappings, s.Process.User.UID):
+		return fmt.Errorf("process.user.uid %d has no place in linux.uidMappings", s.Process.User.UID)
+	case mapped && user.Path == "" && !hasID(l.GIDMappings, s.Process.User.GID):
+		return fmt.Errorf("process.user.gid %d has no place in linux.gidMappings", s.Process.User.GID)
 	case len(l.TimeOffsets) > 0 && (time == nil || time.Path != ""):
 		return errors.New("linux.timeOffsets needs a new time namespace")
 	}

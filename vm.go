@@ -91,22 +91,22 @@ func pickAccel(c *hermitConfig, s *hermitSettings) (string, error) {
 	case "tcg":
 		return "tcg", nil
 	case "kvm":
-		if err := openKVM(); err != nil {
+		if err := openKVM(s.gids); err != nil {
 			return "", fmt.Errorf("accel is \"kvm\": %w", err)
 		}
 		return "kvm", nil
 	}
 	// One page of cpuinfo holds the first CPU, and that is enough.
 	info, err := readSome("/proc/cpuinfo", 4096)
-	if err != nil || !bytes.Contains(info, []byte(" vmx")) && !bytes.Contains(info, []byte(" svm")) || openKVM() != nil {
+	if err != nil || !bytes.Contains(info, []byte(" vmx")) && !bytes.Contains(info, []byte(" svm")) || openKVM(s.gids) != nil {
 		return "tcg", nil
 	}
 	return "kvm", nil
 }
 
 // openKVM says whether QEMU will be able to use KVM. It runs as a user of its own, in the group that
-// owns the device.
-func openKVM() error {
+// owns the device, if that has a place in the group map of the container's user namespace.
+func openKVM(gids []specs.LinuxIDMapping) error {
 	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("/dev/kvm does not open (%s)", unix.ErrnoName(err.(unix.Errno)))
@@ -116,10 +116,24 @@ func openKVM() error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
+	if _, mapped := kvmGroup(gids, st.Gid); !mapped && st.Mode&0o006 != 0o006 {
+		return fmt.Errorf("/dev/kvm has mode %04o, and its group has no place in the user namespace's gidMappings", st.Mode&0o7777)
+	}
 	if st.Mode&0o060 != 0o060 && st.Mode&0o006 != 0o006 {
 		return fmt.Errorf("/dev/kvm has mode %04o, which keeps QEMU's user out: allow its group to read and write it", st.Mode&0o7777)
 	}
 	return nil
+}
+
+// kvmGroup is the group of /dev/kvm as the container's user namespace knows it.
+func kvmGroup(gids []specs.LinuxIDMapping, gid uint32) (inside uint32, mapped bool) {
+	switch {
+	case gids == nil:
+		return gid, true
+	case gid == nobody: // a group that is not even ours
+		return 0, false
+	}
+	return insideID(gids, gid)
 }
 
 // warning is what a user should know of a machine's limits, "" for nothing.
