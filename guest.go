@@ -326,7 +326,8 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, vm *vm
 }
 
 // keeperFD is the first of the keeper's descriptors. One below is runh itself.
-const keeperFD = 100
+// Below that is room for maxRights mounts of the host's files.
+const keeperFD = 500
 
 // openSelf puts a read-only mount of runh's own file, that nobody else can see,
 // at keeperFD-1. It must happen while the host's files are in sight.

@@ -186,6 +186,9 @@ func (c *creation) cloneHost(paths []string) (t hostTrees, err error) {
 	if !hasNamespace(c.spec, specs.UserNamespace) || os.Geteuid() != 0 {
 		return t, nil
 	}
+	if len(paths) > maxRights {
+		return t, fmt.Errorf("QEMU runs from %d files of the host: in a user namespace %d are the most; --hermit-env takes a tree instead", len(paths), maxRights)
+	}
 	for _, path := range paths {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
@@ -202,21 +205,20 @@ const maxRights = 250
 
 // take receives them in the stub, and send is the other end of it.
 func (t *hostTrees) take(p *program) {
+	if len(t.paths) == 0 {
+		return
+	}
 	t.stub = map[string]valueAt{}
-	for some := range slices.Chunk(t.paths, maxRights) {
-		for i, fd := range p.receiveFiles(len(some)) {
-			t.stub[some[i]] = fd
-		}
+	for i, fd := range p.receiveFiles(len(t.paths)) {
+		t.stub[t.paths[i]] = fd
 	}
 }
 
 func (t *hostTrees) send(s *stub) error {
-	for some := range slices.Chunk(t.fds, maxRights) {
-		if err := s.sendFiles(some); err != nil {
-			return err
-		}
+	if len(t.fds) == 0 {
+		return nil
 	}
-	return nil
+	return s.sendFiles(t.fds)
 }
 
 // open is the mount of a path, in the stub.
