@@ -51,12 +51,16 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 		// Kernels since 0.14 read them at run time, and to those before they are variables like others.
 		addShellWords(&back, "env=HERMIT_LOG_LEVEL_FILTER=error", "env=NO_COLOR=1")
 	}
-	for _, w := range strings.Fields(kernelArgs) {
-		if err := checkBootText("annotation "+annotationPrefix+"kernel_args", w); err != nil {
+	for i, w := range append(strings.Fields(kernelArgs), vm.kernelWords...) {
+		from := "annotation " + annotationPrefix + "kernel_args"
+		if i >= len(strings.Fields(kernelArgs)) {
+			from = "vm.kernel.parameters"
+		}
+		if err := checkBootText(from, w); err != nil {
 			return "", nil, err
 		}
 		if w == "--" {
-			return "", nil, fmt.Errorf("annotation %skernel_args has a word %q, which would end the kernel's arguments", annotationPrefix, w)
+			return "", nil, fmt.Errorf("%s has a word %q, which would end the kernel's arguments", from, w)
 		}
 		addShellWords(&back, w)
 	}

@@ -21,6 +21,7 @@ type statsView struct {
 	Hugetlb    map[string]hugetlbView `json:"hugetlb"`
 	IntelRdt   struct{}               `json:"intel_rdt"`
 	Interfaces []struct{}             `json:"network_interfaces"` // null, as runc's is for every OCI config
+	Machine    *machineView           `json:"vm,omitempty"`       // of a Hermit container
 }
 
 type cpuView struct {

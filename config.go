@@ -41,6 +41,7 @@ type hermitConfig struct {
 	network          string
 	allowAnnotations *[]string // nil allows all
 	allowImageVMM    bool
+	allowVMPaths     bool
 	quiet            string
 }
 
@@ -58,6 +59,14 @@ type hermitSettings struct {
 	ports      []portForward
 	loader     string // a path in the image
 	quiet      string // "off", "kernel" or "all"
+	imageVMM   bool   // QEMU of the image
+
+	// By the vm section of config.json alone: vmsection.go.
+	memoryBy    string // where memorySize is from, if not from the annotation
+	kernelWords []string
+	hostLoader  string
+	qemu        string
+	qemuArgs    []string
 
 	gids []specs.LinuxIDMapping // of the container's user namespace, once it is known
 }
@@ -163,10 +172,12 @@ func (c *hermitConfig) set(key string, v any) error {
 		c.allowAnnotations = &list
 	case "allow_image_vmm":
 		c.allowImageVMM = boolean()
+	case "allow_vm_paths":
+		c.allowVMPaths = boolean()
 	case "quiet":
 		str(&c.quiet, checkQuiet)
 	default:
-		return fmt.Errorf("unknown key %q: allowed are kvm, smp, memory_size, accel, machine, cpu, loader, hermit_env, network, allow_annotations, allow_image_vmm, quiet", key)
+		return fmt.Errorf("unknown key %q: allowed are kvm, smp, memory_size, accel, machine, cpu, loader, hermit_env, network, allow_annotations, allow_image_vmm, allow_vm_paths, quiet", key)
 	}
 	return err
 }
@@ -194,7 +205,7 @@ func readAnnotations(spec *specs.Spec, c *hermitConfig) (*hermitSettings, error)
 			return nil, fmt.Errorf("annotation %s%w", annotationPrefix, err)
 		}
 	}
-	return s, nil
+	return s, s.takeVM(spec.VM, c)
 }
 
 func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
@@ -246,9 +257,8 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 		if v == "image" && !c.allowImageVMM {
 			return fmt.Errorf("%s is %q: the host's configuration needs allow_image_vmm = true for it", name, v)
 		}
-		if v != "host" {
-			return later("host", "image")
-		}
+		s.imageVMM = v == "image"
+		return checkWord(name, v, "host", "image")
 	}
 	return err
 }

@@ -112,7 +112,7 @@ func TestAnnotations(t *testing.T) {
 		{"mtu", "100", hermitConfig{}, "allowed are 576 to 65535"},
 		{"vmm", "host", hermitConfig{}, ""},
 		{"vmm", "image", hermitConfig{}, "needs allow_image_vmm = true"},
-		{"vmm", "image", hermitConfig{allowImageVMM: true}, "cannot do it yet"},
+		{"vmm", "image", hermitConfig{allowImageVMM: true}, ""},
 		{"vmm", "cloud", hermitConfig{}, "allowed are host, image"},
 		{"kernel_args", "-v", hermitConfig{}, ""},
 		{"loader", "/boot/l", hermitConfig{}, ""},

@@ -25,6 +25,8 @@ type hermitEnv struct {
 	QEMU    string    `json:"qemu"`              // its path in the jail; as argv[0] it is also how QEMU finds its files
 	LibPath string    `json:"libPath,omitempty"` // LD_LIBRARY_PATH in the jail
 	Files   []envFile `json:"files"`
+
+	image []*jailFile // directories of the image, opened, if its own QEMU is to run
 }
 
 // envFile is one name in the jail.
@@ -49,26 +51,34 @@ func findEnv(stateRoot, dir string) (*hermitEnv, error) {
 	}
 	names := []string{"/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"}
 	for _, qemu := range names {
-		var st unix.Stat_t
-		if unix.Stat(qemu, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-			continue
+		if env, err := envOf(stateRoot, qemu); env != nil || err != nil {
+			return env, err
 		}
-		key := envKey(qemu, &st)
-		cache := filepath.Join(stateRoot, envCacheName)
-		if env := readEnvCache(cache, key); env != nil {
-			return env, nil
-		}
-		env, complete, err := hostEnv(qemu)
-		if err == nil && complete {
-			writeEnvCache(cache, key, env)
-		}
-		return env, err
 	}
 	where := ""
 	if dir != "" {
 		where = dir + " and "
 	}
 	return nil, fmt.Errorf("no QEMU: looked in %s%s; install it (Debian: qemu-system-x86), or name a tree that holds one with --hermit-env", where, strings.Join(names, ", "))
+}
+
+// envOf is the environment of a QEMU of the host's, from the cache if it is there; nil if there is no
+// such program.
+func envOf(stateRoot, qemu string) (*hermitEnv, error) {
+	var st unix.Stat_t
+	if unix.Stat(qemu, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return nil, nil
+	}
+	key := envKey(qemu, &st)
+	cache := filepath.Join(stateRoot, envCacheName)
+	if env := readEnvCache(cache, key); env != nil {
+		return env, nil
+	}
+	env, complete, err := hostEnv(qemu)
+	if err == nil && complete {
+		writeEnvCache(cache, key, env)
+	}
+	return env, err
 }
 
 // filesFor are the files that vm's machine needs.
@@ -78,7 +88,7 @@ func (e *hermitEnv) filesFor(vm *vmConfig) ([]envFile, error) {
 		machine = "pc"
 	}
 	var files []envFile
-	firmware := false
+	firmware := len(e.image) > 0 // what is not there QEMU will say
 	for _, f := range e.Files {
 		if f.For == "" || f.For == vm.Accel || f.For == machine {
 			files = append(files, f)
@@ -101,20 +111,13 @@ func treeEnv(dir string) (*hermitEnv, error) {
 	}
 	defer unix.Close(root)
 	env := &hermitEnv{}
-	for _, p := range []string{"/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64", "/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"} {
-		if f, st, err := openInRoot(root, p); err == nil {
-			f.Close()
-			if st.Mode&0o111 == 0 {
-				return nil, fmt.Errorf("hermit environment %s: %s is not executable", dir, p)
-			}
-			env.QEMU = p
-			break
+	if env.QEMU, err = qemuIn(root); err != nil || env.QEMU == "" {
+		if err != nil {
+			err = fmt.Errorf("hermit environment %s: %w", dir, err)
 		}
+		return nil, err
 	}
-	if env.QEMU == "" {
-		return nil, nil
-	}
-	for _, name := range []string{"bin", "etc", "lib", "lib32", "lib64", "opt", "sbin", "usr"} {
+	for _, name := range programDirs {
 		host := filepath.Join(dir, name)
 		info, err := os.Lstat(host)
 		switch {
@@ -129,6 +132,55 @@ func treeEnv(dir string) (*hermitEnv, error) {
 			}
 			env.Files = append(env.Files, envFile{Guest: "/" + name, Link: target})
 		}
+	}
+	return env, nil
+}
+
+// programDirs are the top-level directories of a Linux tree that programs live in.
+var programDirs = [...]string{"bin", "etc", "lib", "lib32", "lib64", "opt", "sbin", "usr"}
+
+// qemuIn finds a QEMU in a tree, "" for none.
+func qemuIn(root int) (string, error) {
+	for _, p := range [...]string{"/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64", "/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"} {
+		if f, st, err := openInRoot(root, p); err == nil {
+			f.Close()
+			if st.Mode&0o111 == 0 {
+				return "", fmt.Errorf("%s is not executable", p)
+			}
+			return p, nil
+		}
+	}
+	return "", nil
+}
+
+// imageEnv is the image as an environment, for a container that may and wants to run its own QEMU:
+// programDirs, opened beneath its root, without the volumes that may be mounted in them.
+func imageEnv(root int) (*hermitEnv, error) {
+	env := &hermitEnv{}
+	var err error
+	if env.QEMU, err = qemuIn(root); err == nil && env.QEMU == "" {
+		err = errors.New("it has none, at /usr/bin/qemu-system-x86_64 or thereabouts")
+	}
+	for _, name := range programDirs {
+		if err != nil {
+			break
+		}
+		var link [4096]byte
+		if n, linkErr := unix.Readlinkat(root, name, link[:]); linkErr == nil {
+			env.Files = append(env.Files, envFile{Guest: "/" + name, Link: string(link[:n])})
+			continue
+		}
+		fd, openErr := unix.Openat(root, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if openErr != nil {
+			continue // most images have only some of them
+		}
+		var f jailFile
+		if f, err = newJailFile("/"+name, fd, false); err == nil {
+			env.image = append(env.image, &f)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vmm is \"image\": QEMU of the image: %w", err)
 	}
 	return env, nil
 }

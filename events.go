@@ -75,6 +75,9 @@ func (c *container) stats() (event, error) {
 	if err != nil && !c.alive() {
 		err = errNotRunning // it ended, and its cgroup went, while we read
 	}
+	if stats != nil {
+		stats.Machine = c.Hermit.view()
+	}
 	return event{"stats", c.ID, stats}, err
 }
 

@@ -22,10 +22,12 @@ type explanation struct {
 	Accel    string   `json:"accel,omitempty"`
 	VCPUs    int      `json:"vcpus,omitempty"`
 	Memory   int      `json:"memoryMiB,omitempty"`
+	Needs    int      `json:"needsMiB,omitempty"` // with QEMU and keeper
 	Limit    int64    `json:"memoryLimitMiB,omitempty"`
 	Network  string   `json:"network,omitempty"`
 	BootArgs string   `json:"bootArgs,omitempty"`
 	Dropped  []string `json:"droppedVariables,omitempty"` // for which the kernel's command line has no room
+	VMM      string   `json:"vmm,omitempty"`              // whose QEMU it is: "host" or "image"
 	QEMU     []string `json:"qemu,omitempty"`
 	NoEffect []string `json:"withoutEffect,omitempty"` // fields of config.json
 }
@@ -92,6 +94,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	}
 	vm := guest.vm
 	e.Machine, e.Accel, e.VCPUs, e.Memory, e.BootArgs = vm.Machine, vm.Accel, vm.VCPUs, vm.MemoryMiB, vm.Append
+	e.Needs = vm.NeedsMiB
 	e.Dropped = guest.dropped
 	if r := specResources(c.spec); r != nil && r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
 		e.Limit = *r.Memory.Limit >> 20
@@ -99,6 +102,9 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	e.Network = vm.Network
 	for _, port := range vm.Ports {
 		e.Network += fmt.Sprintf(" %d/%s", port.Port, port.Proto)
+	}
+	if e.VMM = "host"; len(guest.env.image) > 0 {
+		e.VMM = "image"
 	}
 	e.QEMU = append([]string{guest.env.QEMU}, qemuArgs(vm, vmmQMP)...)
 	e.NoEffect = notForGuests(c)
@@ -143,7 +149,7 @@ func (e *explanation) text() string {
 	}
 	line("loader", "%s", e.Loader)
 	line("machine", "%s, %s, %d vCPU", e.Machine, e.Accel, e.VCPUs)
-	memory := fmt.Sprintf("%d MiB for the guest", e.Memory)
+	memory := fmt.Sprintf("%d MiB for the guest, %d with its machine", e.Memory, e.Needs)
 	if e.Limit > 0 {
 		memory += fmt.Sprintf(", of a limit of %d MiB", e.Limit)
 	}
@@ -158,6 +164,9 @@ func (e *explanation) text() string {
 	}
 	var words strings.Builder
 	addShellWords(&words, e.QEMU...)
+	if e.VMM == "image" {
+		line("vmm", "the image's own QEMU")
+	}
 	line("qemu", "%s", words.String())
 	return b.String()
 }

@@ -99,6 +99,11 @@ func (g *guest) close() {
 	if g.loader != nil {
 		g.loader.file.Close()
 	}
+	if g.env != nil {
+		for _, f := range g.env.image {
+			unix.Close(f.fd)
+		}
+	}
 }
 
 func (c *creation) planGuest(g *guest, root int) error {
@@ -118,7 +123,7 @@ func (c *creation) planGuest(g *guest, root int) error {
 	}
 	settings.gids = g.gids
 	envDir := envDirectory(c.g, config)
-	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, config.loader); err != nil {
+	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, firstWord(settings.hostLoader, config.loader)); err != nil {
 		return err
 	}
 	if g.vm, err = newVM(c.spec, config, settings, g.app, g.loader); err != nil {
@@ -137,7 +142,16 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if w := g.vm.warning(); w != "" {
 		c.g.warnf("%s", w)
 	}
-	g.env, err = findEnv(c.g.root, envDir)
+	switch {
+	case settings.imageVMM:
+		g.env, err = imageEnv(root)
+	case settings.qemu != "":
+		if g.env, err = envOf(c.g.root, settings.qemu); err == nil && g.env == nil {
+			err = fmt.Errorf("vm.hypervisor.path is %q: it is no program of the host", settings.qemu)
+		}
+	default:
+		g.env, err = findEnv(c.g.root, envDir)
+	}
 	return err
 }
 
@@ -154,6 +168,7 @@ func (c *creation) startGuest(g *guest) error {
 	if jail.loader != nil {
 		files = append(files, jail.loader)
 	}
+	files = append(files, jail.image...)
 	var log *os.File
 	if c.g.log != "" {
 		if log, err = os.OpenFile(c.g.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644); err != nil {
@@ -220,14 +235,14 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 		return nil, err
 	}
 	j := &vmmJail{
-		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files,
+		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files, image: g.env.image,
 		uid: vmmID(g.uids, c.g.root, c.ID), gid: vmmID(g.gids, c.g.root, c.ID), at: c.init.rootfs,
 	}
-	if j.app, err = newJailFile(vmmApp, g.app.file, false); err != nil {
+	if j.app, err = newJailFile(vmmApp, int(g.app.file.Fd()), false); err != nil {
 		return nil, err
 	}
 	if g.loader != nil {
-		loader, err := newJailFile(vmmLoader, g.loader.file, g.loader.host)
+		loader, err := newJailFile(vmmLoader, int(g.loader.file.Fd()), g.loader.host)
 		if err != nil {
 			return nil, err
 		}
@@ -254,12 +269,15 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 // newJailFile prepares an open file for the jail. One that only its owner may
 // read is copied there: QEMU is somebody else. So is one of the host's that we
 // may not clone.
-func newJailFile(name string, f *os.File, host bool) (jailFile, error) {
+func newJailFile(name string, fd int, host bool) (jailFile, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	if err := unix.Fstat(fd, &st); err != nil {
 		return jailFile{}, os.NewSyscallError("fstat", err)
 	}
-	j := jailFile{name: name, fd: int(f.Fd()), size: st.Size, open: st.Mode&0o004 != 0}
+	j := jailFile{name: name, fd: fd, size: st.Size, open: st.Mode&0o004 != 0}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		j.dir, j.open = true, true // what in it QEMU may not read it does without
+	}
 	if j.open {
 		// A file of the host's is cloned here; one of the image's lies in the
 		// init's mount namespace, and the init clones it (EINVAL).

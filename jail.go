@@ -29,7 +29,8 @@ type vmmJail struct {
 	argv    []string
 	libPath string
 	files   []envFile
-	host    hostTrees // where files are mounted from
+	host    hostTrees   // where files are mounted from
+	image   []*jailFile // directories of the image, instead of most of these
 	app     jailFile
 	loader  *jailFile // nil: the application boots by itself
 	devices []string  // device nodes of the host
@@ -45,6 +46,7 @@ type jailFile struct {
 	name string // in the jail
 	fd   int    // here
 	tree bool   // fd is a detached mount already
+	dir  bool   // a directory
 	size int64
 	open bool // everybody may read it; else QEMU gets a copy
 
@@ -240,14 +242,18 @@ func (p *program) jailFiles(j *vmmJail) {
 		p.call(unix.SYS_MKNOD, d[1:], unix.S_IFREG|0o444, 0)
 		p.bindHere(j, d, d[1:])
 	}
-	for _, f := range []*jailFile{&j.app, j.loader} {
+	for _, f := range append([]*jailFile{&j.app, j.loader}, j.image...) {
 		if f == nil {
 			continue
 		}
 		p.at("VMM jail: mount %s", f.name)
 		name := f.name[1:]
 		if f.open {
-			p.call(unix.SYS_MKNOD, name, unix.S_IFREG|0o444, 0)
+			if f.dir {
+				p.call(unix.SYS_MKDIR, name, 0o755)
+			} else {
+				p.call(unix.SYS_MKNOD, name, unix.S_IFREG|0o444, 0)
+			}
 			p.call(unix.SYS_MOVE_MOUNT, f.got, "", at_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH)
 			continue
 		}

@@ -7,7 +7,7 @@
 // The reader is stricter than encoding/json in one point: names match exactly,
 // as the spec writes them. Otherwise it accepts and rejects the same texts and
 // yields the same values; a fuzz test holds it to that. Properties of other
-// platforms (the platform tag of runtime-spec) and unknown ones are skipped,
+// platforms (the platform tag of runtime-spec: not linux, not vm) and unknown ones are skipped,
 // but must be JSON. Errors name the place and the property.
 
 package main
@@ -145,7 +145,7 @@ func jsonFields(to []jsonField, t reflect.Type, index []int) []jsonField {
 		platform := f.Tag.Get("platform")
 		to = append(to, jsonField{
 			name: tag, index: at, omit: options == "omitempty",
-			skip: tag == "-" || !f.IsExported() || platform != "" && !strings.Contains(platform, "linux"),
+			skip: tag == "-" || !f.IsExported() || platform != "" && !strings.Contains(platform, "linux") && platform != "vm",
 		})
 	}
 	return to

@@ -134,7 +134,7 @@ type jsonAnything []struct{}
 // Other platforms' properties and unknown ones are skipped, whatever they hold.
 func TestJSONSkips(t *testing.T) {
 	var spec specs.Spec
-	err := decodeJSON(`{"windows": 5, "vm": [], "solaris": "x", "nosuch": {"a": [1, -2.5e+3, "\u00e9", null, true]},
+	err := decodeJSON(`{"windows": 5, "zos": [], "solaris": "x", "nosuch": {"a": [1, -2.5e+3, "\u00e9", null, true]},
 		"OCIVersion": 1, "process": null, "hostname": "h", "linux": {"nosuch": 1}}`, &spec)
 	if err != nil || spec.Hostname != "h" || spec.Process != nil || spec.Linux == nil || spec.Version != "" {
 		t.Errorf("%+v, %v", spec, err)

@@ -69,7 +69,7 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 	if vm.Append != "" {
 		a = append(a, "-append", vm.Append)
 	}
-	return a
+	return append(a, vm.extra...)
 }
 
 // vmmSeccomp are the system calls that QEMU makes on vm's behalf, from its dynamic linker to its end.

@@ -598,6 +598,17 @@ func TestHermitRefused(t *testing.T) {
 		{"network", "app", "network", annotation("network", "nosuch")},
 		{"unknown annotation", "app", "nosuch", annotation("nosuch", "1")},
 		{"vmm of the image", "app", "vmm", annotation("vmm", "image")},
+		{"hypervisor of the vm section", "app", "vm.hypervisor.path", func(c *ctr) { c.spec.VM = &specs.VM{Hypervisor: specs.VMHypervisor{Path: "/bin/sh"}} }},
+		{"hypervisor's parameters", "app", "vm.hypervisor.parameters", func(c *ctr) { c.spec.VM = &specs.VM{Hypervisor: specs.VMHypervisor{Parameters: []string{"-S"}}} }},
+		{"kernel of the vm section", "app", "vm.kernel.path", func(c *ctr) { c.spec.VM = &specs.VM{Kernel: specs.VMKernel{Path: "/etc/passwd"}} }},
+		{"initrd of the vm section", "app", "vm.kernel.initrd", func(c *ctr) { c.spec.VM = &specs.VM{Kernel: specs.VMKernel{InitRD: "/etc/passwd"}} }},
+		{"disk image", "app", "vm.image.path", func(c *ctr) { c.spec.VM = &specs.VM{Image: specs.VMImage{Path: "/dev/sda", Format: "raw"}} }},
+		{"devices of the vm section", "app", "vm.hwconfig.irqs", func(c *ctr) { c.spec.VM = &specs.VM{HwConfig: &specs.HWConfig{Irqs: []uint32{1}}} }},
+		{"vm section over the limit", "app", "vm.hwconfig.memory", func(c *ctr) {
+			limit(128)(c)
+			n := uint64(512 << 20)
+			c.spec.VM = &specs.VM{HwConfig: &specs.HWConfig{Memory: &n}}
+		}},
 		{"loader that is not there", "app", "/nosuch/loader", annotation("loader", "/nosuch/loader")},
 		{"port", "app", "RUNH_USER_PORT", func(c *ctr) { c.spec.Process.Env = append(c.spec.Process.Env, "RUNH_USER_PORT=99999") }},
 	} {

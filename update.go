@@ -10,8 +10,9 @@
 // snapshot of the config follows each update; the next update, exec and restore
 // read it. A failed update is taken back as far as the config can tell how.
 //
-// A Hermit guest keeps the memory that it was started with: only the cgroup of
-// its virtual machine is changed.
+// A Hermit guest keeps the memory and the CPUs that it was started with: only
+// the cgroup of its virtual machine is changed, and a limit in which that could
+// not live is refused (vmsize.go).
 
 package main
 
@@ -37,8 +38,18 @@ func cmdUpdate(g *globals, args []string) error {
 		return err
 	}
 	defer c.close()
-	if err := c.update(r); err != nil {
+	warning := ""
+	if c.Kind == "hermit" && c.Hermit != nil {
+		warning, err = c.Hermit.follow(r)
+	}
+	if err == nil {
+		err = c.update(r)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)
+	}
+	if warning != "" {
+		g.warnf("%s: %s", id, warning)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
 // vm.go turns what a container asks for and may use into one description of its virtual machine.
 // Contract: vmConfig is a value; newVM reads the host (memory, CPUs, /dev/kvm) and changes nothing.
 //
-// Who decides, first to last: the annotation, the container's limits, the operator's configuration,
+// Who decides, first to last: the annotation, the vm section of config.json, the container's limits, the operator's configuration,
 // the default. For the machine, upstream's variable RUNH_MICRO_VM comes after the annotation, and
 // what the image needs comes last.
 
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,8 +29,11 @@ type vmConfig struct {
 	PVH       bool          `json:"pvh,omitempty"`       // the application boots by itself, there is no loader
 	Network   string        `json:"network"`             // "none" or "user"
 	Ports     []portForward `json:"ports,omitempty"`     // on the user network: the container's ports that lead to the guest
+	NeedsMiB  int           `json:"needsMiB"`            // the guest's memory, and what QEMU and keeper need besides
 	Quiet     string        `json:"quiet,omitempty"`     // "kernel": the kernel keeps its log to itself; "all": the loader's lines are left out, too
 	Append    string        `json:"append"`              // the kernel's command line, set by bootArgs
+
+	kernelWords, extra []string // the vm section's: words for the kernel, and for QEMU
 }
 
 // What a Hermit container needs besides the guest's own memory, when a memory limit covers it all.
@@ -55,7 +57,7 @@ const (
 
 // newVM sizes the machine for app, which loader boots (nil: it boots by itself).
 func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp, loader *hermitLoader) (*vmConfig, error) {
-	vm := &vmConfig{PVH: loader == nil}
+	vm := &vmConfig{PVH: loader == nil, extra: s.qemuArgs, kernelWords: s.kernelWords}
 	var err error
 	if vm.Accel, err = pickAccel(c, s); err != nil {
 		return nil, err
@@ -177,16 +179,8 @@ func pickVCPUs(spec *specs.Spec, c *hermitConfig, s *hermitSettings) (int, error
 	if s.smp != 0 {
 		return s.smp, nil
 	}
-	if r := specResources(spec); r != nil && r.CPU != nil && r.CPU.Quota != nil && *r.CPU.Quota > 0 {
-		period := int64(100000) // the kernel's default
-		if r.CPU.Period != nil && *r.CPU.Period > 0 {
-			period = int64(min(*r.CPU.Period, 1000000))
-		}
-		n := *r.CPU.Quota / period
-		if *r.CPU.Quota%period != 0 {
-			n++
-		}
-		return int(min(n, int64(runtime.NumCPU()), maxVCPUs)), nil
+	if n := cpusFor(specResources(spec)); n != 0 {
+		return n, nil
 	}
 	return max(c.smp, 1), nil
 }
@@ -217,8 +211,8 @@ func (vm *vmConfig) pickMemory(spec *specs.Spec, c *hermitConfig, s *hermitSetti
 	case s.memorySize != 0:
 		vm.MemoryMiB = s.memorySize
 		if limit != 0 && vm.MemoryMiB > limit-overhead {
-			return fmt.Errorf("annotation %smemory_size is %d: the memory limit of %d MiB leaves the guest %d MiB",
-				annotationPrefix, vm.MemoryMiB, limit, limit-overhead)
+			return fmt.Errorf("%s is %d MiB: the memory limit of %d MiB leaves the guest %d MiB",
+				firstWord(s.memoryBy, "annotation "+annotationPrefix+"memory_size"), vm.MemoryMiB, limit, limit-overhead)
 		}
 	case limit != 0:
 		// A limit above what the host has is no reason to promise the guest more than that.
@@ -232,6 +226,7 @@ func (vm *vmConfig) pickMemory(spec *specs.Spec, c *hermitConfig, s *hermitSetti
 	if vm.MemoryMiB < least {
 		return fmt.Errorf("%d MiB of memory are too little for a guest of %d MiB: it needs %d MiB", vm.MemoryMiB, appMiB, least)
 	}
+	vm.NeedsMiB = vm.MemoryMiB + overhead
 	return nil
 }
 
@@ -293,13 +288,14 @@ type hermitState struct {
 	Accel     string `json:"accel"`
 	VCPUs     int    `json:"vcpus"`
 	MemoryMiB int    `json:"memoryMiB"`
+	NeedsMiB  int    `json:"needsMiB"`
 	Network   string `json:"network"`
 }
 
 func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vmConfig) *hermitState {
 	st := &hermitState{
 		App: app.path, QEMU: env.QEMU, Machine: vm.Machine, Accel: vm.Accel,
-		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, Network: vm.Network,
+		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, NeedsMiB: vm.NeedsMiB, Network: vm.Network,
 	}
 	if loader != nil {
 		st.Loader = loader.path

@@ -53,7 +53,7 @@ func TestNewVMMemory(t *testing.T) {
 		{"unlimited", -1, 0, 0, "tcg", 1, 1024, 64, ""},
 		{"annotation", 256, 64, 512, "tcg", 1, 64, 32, ""},
 		{"annotation without a limit", 0, 65, 0, "tcg", 1, 64, 64, ""},
-		{"annotation over the limit", 256, 250, 0, "tcg", 1, 0, 0, "memory_size is 250: the memory limit of 256 MiB leaves the guest 200 MiB"},
+		{"annotation over the limit", 256, 250, 0, "tcg", 1, 0, 0, "memory_size is 250 MiB: the memory limit of 256 MiB leaves the guest 200 MiB"},
 		{"smallest limit", 64, 0, 0, "tcg", 1, 32, 8, ""},
 		{"limit too small", 63, 0, 0, "tcg", 1, 0, 0, "memory limit of 63 MiB is too small: the guest needs 32 MiB and its machine 32 MiB, together 64 MiB"},
 		{"large application", 128, 0, 0, "tcg", 40, 0, 0, "is too small: the guest needs 104 MiB"},

@@ -1,0 +1,97 @@
+// vmsize.go is what a limit on CPUs or memory means to a machine, when it is made and when the limit
+// changes under it: a guest keeps the CPUs and the memory that it was started with.
+
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// cpusFor is how many CPUs the limits let a container keep busy: quota / period, rounded up, and never
+// more than the host or the container's cpuset has. 0: no limit says anything.
+func cpusFor(r *specs.LinuxResources) int {
+	if r == nil || r.CPU == nil || r.CPU.Quota == nil || *r.CPU.Quota <= 0 {
+		return 0
+	}
+	period := int64(100000) // the kernel's default
+	if r.CPU.Period != nil && *r.CPU.Period > 0 {
+		period = int64(min(*r.CPU.Period, 1000000))
+	}
+	n := *r.CPU.Quota / period
+	if *r.CPU.Quota%period != 0 {
+		n++
+	}
+	return int(min(n, int64(cpusOf(r)), maxVCPUs))
+}
+
+// cpusOf is how many CPUs there are for a container.
+func cpusOf(r *specs.LinuxResources) int {
+	n := runtime.NumCPU()
+	if r != nil && r.CPU != nil {
+		if set := countCPUs(r.CPU.Cpus); set > 0 {
+			n = min(n, set)
+		}
+	}
+	return n
+}
+
+// countCPUs counts a cpuset such as "0-3,7"; 0 for none. Whether it is one at all the kernel decides,
+// when the cgroup is made.
+func countCPUs(set string) (n int) {
+	for part := range strings.SplitSeq(set, ",") {
+		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
+		first, err := strconv.ParseUint(low, 10, 16)
+		if err != nil {
+			return 0
+		}
+		last := first
+		if isRange {
+			if last, err = strconv.ParseUint(high, 10, 16); err != nil || last < first {
+				return 0
+			}
+		}
+		n += int(last-first) + 1
+	}
+	return n
+}
+
+// follow says what a running machine makes of new limits. A limit that it does not fit into would be
+// its end, so that is an error; others hold for QEMU, while the guest is what it was.
+func (h *hermitState) follow(r *specs.LinuxResources) (warning string, err error) {
+	var stays []string
+	if r.Memory != nil && limitSet(r.Memory.Limit) && h.NeedsMiB > 0 {
+		limit := *r.Memory.Limit >> 20
+		if *r.Memory.Limit >= 0 && limit < int64(h.NeedsMiB) {
+			return "", fmt.Errorf("memory limit of %d MiB: the running machine needs %d MiB, %d of them for its guest, and cannot shrink", limit, h.NeedsMiB, h.MemoryMiB)
+		}
+		stays = append(stays, fmt.Sprintf("%d MiB", h.MemoryMiB))
+	}
+	if n := cpusFor(r); n != 0 && n != h.VCPUs || r.CPU != nil && r.CPU.Cpus != "" && countCPUs(r.CPU.Cpus) < h.VCPUs {
+		stays = append(stays, fmt.Sprintf("%d vCPU", h.VCPUs))
+	}
+	if len(stays) == 0 {
+		return "", nil
+	}
+	return "the running guest keeps its " + strings.Join(stays, " and ") + ": the new limits hold for its machine as a whole", nil
+}
+
+// machineView is what "events" says of a Hermit container's machine.
+type machineView struct {
+	Machine string `json:"machine"`
+	Accel   string `json:"accel"`
+	VCPUs   int    `json:"vcpus"`
+	Memory  uint64 `json:"memory"` // the guest's, in bytes
+	Needs   uint64 `json:"needs"`  // with QEMU and keeper
+}
+
+func (h *hermitState) view() *machineView {
+	if h == nil {
+		return nil
+	}
+	return &machineView{h.Machine, h.Accel, h.VCPUs, uint64(h.MemoryMiB) << 20, uint64(h.NeedsMiB) << 20}
+}
