@@ -115,10 +115,14 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return err
 	}
 	config, settings := o.config, o.settings
-	if g.uids, err = readIDMap(c.child, "uid_map"); err != nil {
+	init := c.child
+	if init == 0 { // explain: there is none, and our ids are as good
+		init = os.Getpid()
+	}
+	if g.uids, err = readIDMap(init, "uid_map"); err != nil {
 		return err
 	}
-	if g.gids, err = readIDMap(c.child, "gid_map"); err != nil {
+	if g.gids, err = readIDMap(init, "gid_map"); err != nil {
 		return err
 	}
 	settings.gids = g.gids

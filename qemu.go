@@ -87,8 +87,11 @@ func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
 		Architectures:   []specs.Arch{specs.ArchX86_64},
 		Syscalls: []specs.LinuxSyscall{
 			allow(vmmSyscalls),
-			// Threads, but no new namespaces: clone(2), the same mask as in Docker's profile.
-			allow("clone", specs.LinuxSeccompArg{Index: 0, Value: 0x7e020000, ValueTwo: 0, Op: specs.OpMaskedEqual}),
+			// Threads, but no processes and no new namespaces (clone(2), the mask of Docker's profile).
+			allow("clone", specs.LinuxSeccompArg{
+				Index: 0, Op: specs.OpMaskedEqual,
+				Value: 0x7e020000 | unix.CLONE_THREAD | unix.CLONE_VM, ValueTwo: unix.CLONE_THREAD | unix.CLONE_VM,
+			}),
 		},
 	}
 	if vm.Network == "user" {

@@ -24,10 +24,18 @@ func TestCPUsFor(t *testing.T) {
 		r    *specs.LinuxResources
 		want int
 	}{
-		{nil, 0}, {&specs.LinuxResources{}, 0}, {cpu(-1, 0, ""), 0}, {cpu(0, 0, "0"), 0},
-		{cpu(1000, 0, ""), 1}, {cpu(100000, 0, ""), 1}, {cpu(100001, 0, ""), min(2, runtime.NumCPU())},
-		{cpu(50000, 25000, ""), min(2, runtime.NumCPU())}, {cpu(1<<50, 0, ""), runtime.NumCPU()},
-		{cpu(1<<50, 0, "0"), 1}, {cpu(200000, 100000, "0"), 1}, {cpu(1<<50, 0, "0-1023"), runtime.NumCPU()},
+		{nil, 0},
+		{&specs.LinuxResources{}, 0},
+		{cpu(-1, 0, ""), 0},
+		{cpu(0, 0, "0"), 0},
+		{cpu(1000, 0, ""), 1},
+		{cpu(100000, 0, ""), 1},
+		{cpu(100001, 0, ""), min(2, runtime.NumCPU())},
+		{cpu(50000, 25000, ""), min(2, runtime.NumCPU())},
+		{cpu(1<<50, 0, ""), runtime.NumCPU()},
+		{cpu(1<<50, 0, "0"), 1},
+		{cpu(200000, 100000, "0"), 1},
+		{cpu(1<<50, 0, "0-1023"), runtime.NumCPU()},
 	} {
 		if n := cpusFor(tt.r); n != tt.want {
 			t.Errorf("%+v: %d, want %d", tt.r, n, tt.want)

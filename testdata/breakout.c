@@ -1,0 +1,226 @@
+/* A guest that has broken out of QEMU: a program that stands in QEMU's place, in QEMU's jail, and does
+ * what such an attacker would do. It speaks as much QMP as the keeper needs. The last word of its last
+ * argument, the guest's command line, says what to do once the machine runs:
+ *   attack     tries everything; each line is a name and "ok" or the errno it met with
+ *   flood      writes FLOOD bytes, all values among them, as fast as they are taken
+ * As "suid", a setuid program of root's, it says what it has become.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define FLOOD (100L << 20)
+
+static void result(const char *name, long ret)
+{
+	int e = errno;
+
+	printf("%s %s\n", name, ret >= 0 ? "ok" : strerrorname_np(e));
+}
+
+#define TRY(name, ...) do { errno = 0; result(name, syscall(__VA_ARGS__)); } while (0)
+#define CALL(nr, ...) TRY(#nr, SYS_##nr, ##__VA_ARGS__)
+
+static void files(void)
+{
+	static const char *const others[] = {
+		"/etc/shadow", "/etc/passwd", "/hermit/secret", "/hermit/app", "/bin/sh", "/proc/self/status", "/proc/1/root",
+		"/proc/1/mem", "/sys/kernel", "/dev/null", "/dev/mem", "/dev/kvm", "/dev/net/tun", "/run", "/tmp", "/root", "/..//etc/shadow",
+	};
+	struct dirent *d;
+	DIR *root = opendir("/");
+
+	for (unsigned i = 0; i < sizeof others / sizeof *others; i++) {
+		char name[64];
+
+		snprintf(name, sizeof name, "open:%s", others[i]);
+		TRY(name, SYS_openat, AT_FDCWD, others[i], O_RDONLY);
+	}
+	while (root && (d = readdir(root)))
+		if (d->d_name[0] != '.')
+			printf("root:%s there\n", d->d_name);
+	TRY("write:new", SYS_openat, AT_FDCWD, "/new", O_WRONLY | O_CREAT, 0600);
+	TRY("write:app", SYS_openat, AT_FDCWD, "/app", O_RDWR);
+	TRY("write:tmpfile", SYS_openat, AT_FDCWD, "/", O_RDWR | O_TMPFILE, 0600);
+	TRY("write:unlink", SYS_unlink, "/app");
+	CALL(mkdirat, AT_FDCWD, "/new", 0700);
+	CALL(mknodat, AT_FDCWD, "/mem", S_IFCHR | 0600, 0x101);
+	CALL(symlinkat, "/proc", AT_FDCWD, "/link");
+	CALL(linkat, AT_FDCWD, "/app", AT_FDCWD, "/link", 0);
+	CALL(renameat, AT_FDCWD, "/app", AT_FDCWD, "/new");
+	CALL(truncate, "/app", 0);
+	CALL(fchmodat, AT_FDCWD, "/app", 0777);
+	CALL(fchownat, AT_FDCWD, "/app", 0, 0, 0);
+	CALL(name_to_handle_at, AT_FDCWD, "/", NULL, NULL, 0);
+	CALL(open_by_handle_at, AT_FDCWD, NULL, 0);
+	for (int fd = 0; fd < 1024; fd++)
+		if (fcntl(fd, F_GETFD) != -1 && !(root && fd == dirfd(root)))
+			printf("fd:%d open\n", fd);
+}
+
+static void processes(void)
+{
+	char byte;
+	struct iovec here = { &byte, 1 }, there = { (void *)0x400000, 1 };
+
+	CALL(kill, 1, SIGKILL);
+	CALL(tkill, 1, SIGKILL);
+	CALL(tgkill, 1, 1, SIGKILL);
+	CALL(rt_sigqueueinfo, 1, SIGKILL, NULL);
+	CALL(pidfd_open, 1, 0);
+	CALL(ptrace, PTRACE_ATTACH, 1, 0, 0);
+	TRY("ptrace:traceme", SYS_ptrace, PTRACE_TRACEME, 0, 0, 0);
+	CALL(process_vm_readv, 1, &here, 1, &there, 1, 0);
+	CALL(kcmp, 1, 1, 0, 0, 0);
+	CALL(fork);
+	CALL(vfork);
+	TRY("clone:process", SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	TRY("clone:userns", SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	TRY("clone:thread in a netns", SYS_clone, CLONE_THREAD | CLONE_VM | CLONE_SIGHAND | CLONE_NEWNET, 0, 0, 0, 0);
+	CALL(clone3, NULL, 0);
+	CALL(execveat, AT_FDCWD, "/suid", NULL, NULL, 0);
+}
+
+static void sockets(void)
+{
+	static const struct { const char *name; int family, type; } all[] = {
+		{ "socket:inet", AF_INET, SOCK_STREAM }, { "socket:inet6", AF_INET6, SOCK_DGRAM }, { "socket:unix", AF_UNIX, SOCK_STREAM },
+		{ "socket:raw", AF_INET, SOCK_RAW }, { "socket:packet", AF_PACKET, SOCK_RAW }, { "socket:netlink", AF_NETLINK, SOCK_RAW },
+		{ "socket:vsock", AF_VSOCK, SOCK_STREAM }, { "socket:alg", AF_ALG, SOCK_SEQPACKET },
+	};
+	int pair[2];
+
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+		TRY(all[i].name, SYS_socket, all[i].family, all[i].type, 0);
+	CALL(socketpair, AF_UNIX, SOCK_STREAM, 0, pair);
+}
+
+static void kernel(void)
+{
+	CALL(mount, "none", "/", "tmpfs", 0, NULL);
+	CALL(umount2, "/app", MNT_DETACH);
+	CALL(pivot_root, "/", "/");
+	CALL(chroot, "/usr");
+	CALL(open_tree, AT_FDCWD, "/", 0);
+	CALL(move_mount, AT_FDCWD, "/app", AT_FDCWD, "/", 0);
+	CALL(fsopen, "proc", 0);
+	CALL(mount_setattr, AT_FDCWD, "/", 0, NULL, 0);
+	TRY("unshare:user", SYS_unshare, CLONE_NEWUSER);
+	TRY("unshare:mount", SYS_unshare, CLONE_NEWNS);
+	CALL(setns, 0, 0);
+	CALL(bpf, 0, NULL, 0);
+	CALL(perf_event_open, NULL, 0, -1, -1, 0);
+	CALL(userfaultfd, 0);
+	CALL(io_uring_setup, 8, NULL);
+	CALL(keyctl, 0, 0);
+	CALL(add_key, "user", "x", "y", 1, -1);
+	CALL(init_module, NULL, 0, "");
+	CALL(finit_module, 0, "", 0);
+	CALL(kexec_load, 0, 0, NULL, 0);
+	CALL(reboot, 0, 0, 0);
+	CALL(sethostname, "x", 1);
+	CALL(settimeofday, NULL, NULL);
+	CALL(syslog, 2, NULL, 0);
+	CALL(iopl, 3);
+	CALL(ioperm, 0, 1, 1);
+	CALL(personality, 0x0400000);
+	CALL(fanotify_init, 0, 0);
+	CALL(memfd_secret, 0);
+	CALL(swapon, "/app", 0);
+	CALL(modify_ldt, 0, NULL, 0);
+}
+
+static void privileges(void)
+{
+	struct { unsigned version; int pid; } header = { 0x20080522, 0 };
+	struct rlimit more = { 4096, 4096 }, core = { RLIM_INFINITY, RLIM_INFINITY };
+	gid_t zero = 0;
+
+	CALL(setuid, 0);
+	CALL(setgid, 0);
+	CALL(setresuid, 0, 0, 0);
+	CALL(setgroups, 1, &zero);
+	CALL(capset, &header, NULL);
+	TRY("prctl:ambient", SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 21, 0, 0);
+	TRY("prctl:securebits", SYS_prctl, PR_SET_SECUREBITS, 0, 0, 0, 0);
+	TRY("prctl:newprivs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0);
+	TRY("limit:files", SYS_prlimit64, 0, RLIMIT_NOFILE, &more, NULL);
+	TRY("limit:core", SYS_prlimit64, 0, RLIMIT_CORE, &core, NULL);
+	TRY("limit:another's", SYS_prlimit64, 1, RLIMIT_NOFILE, &more, NULL);
+	CALL(setpriority, 0, 0, -10);
+}
+
+static void flood(void)
+{
+	static unsigned char block[1 << 16];
+
+	for (unsigned i = 0; i < sizeof block; i++)
+		block[i] = (unsigned char)(i + (i >> 8));
+	for (long n = 0; n < FLOOD; n += sizeof block)
+		for (size_t at = 0; at < sizeof block;) {
+			ssize_t w = write(1, block + at, sizeof block - at);
+
+			if (w < 0)
+				_exit(1);
+			at += (size_t)w;
+		}
+}
+
+static void say(const char *line)
+{
+	if (write(3, line, strlen(line)) < 0)
+		_exit(1);
+}
+
+int main(int argc, char **argv)
+{
+	char line[4096];
+	char *nothing[] = { NULL }, *suid[] = { "suid", NULL };
+
+	if (argc == 1) {
+		printf("suid %s\n", getuid() && geteuid() && prctl(PR_CAPBSET_READ, 21, 0, 0, 0) == 0 ? "nobody" : "root");
+		sockets();
+		return 3;
+	}
+	say("{\"QMP\": {}}\r\n");
+	for (;;) {
+		ssize_t n = read(3, line, sizeof line - 1);
+
+		if (n <= 0)
+			return 1;
+		line[n] = 0;
+		say("{\"return\": {}}\r\n");
+		if (strstr(line, "\"cont\""))
+			break;
+	}
+	if (strstr(argv[argc - 1], "flood")) {
+		flood();
+		return 3;
+	}
+	files();
+	processes();
+	sockets();
+	kernel();
+	privileges();
+	printf("end\n");
+	fflush(stdout);
+	execve("/usr/bin/suid", suid, nothing);
+	result("execve", -1);
+	return 3;
+}
