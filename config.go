@@ -59,7 +59,8 @@ type hermitSettings struct {
 	ports      []portForward
 	loader     string // a path in the image
 	quiet      string // "off", "kernel" or "all"
-	imageVMM   bool   // QEMU of the image
+	template   templateSettings
+	imageVMM   bool // QEMU of the image
 
 	// By the vm section of config.json alone: vmsection.go.
 	memoryBy    string // where memorySize is from, if not from the annotation
@@ -184,7 +185,7 @@ func (c *hermitConfig) set(key string, v any) error {
 
 // annotationNames are the settings that a container can ask for.
 func annotationNames() []string {
-	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "ports", "quiet", "share", "smp", "vmm"}
+	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "ports", "quiet", "share", "smp", "template", "template_at", "vmm"}
 }
 
 // readAnnotations takes a container's own settings.
@@ -244,6 +245,10 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 	case "quiet":
 		s.quiet = v
 		return checkQuiet(name, v)
+	case "template":
+		return s.template.setName(name, v)
+	case "template_at":
+		return s.template.setPoint(name, v)
 	case "share":
 		if v != "none" {
 			return later("none", "rootfs")

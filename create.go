@@ -29,7 +29,8 @@ type creation struct {
 	child  int // the pid to wait for, once there is one
 	master int // the terminal's master, or -1
 	hermit *hermitOptions
-	hooked bool // hooks have begun to run: a failure ends with the poststop ones
+	from   *savedGuest // restore: the guest goes on from it
+	hooked bool        // hooks have begun to run: a failure ends with the poststop ones
 	undo   []func()
 
 	closers []int // descriptors to close in the end
@@ -40,7 +41,7 @@ func cmdCreate(g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := create(g, opts, true)
+	c, err := create(g, opts, nil, true)
 	if err != nil {
 		return err
 	}
@@ -49,11 +50,11 @@ func cmdCreate(g *globals, args []string) error {
 }
 
 // create makes the container. detached says that nobody of ours will be there
-// to serve a terminal.
-func create(g *globals, opts createOptions, detached bool) (*creation, error) {
+// to serve a terminal. from is what a guest goes on from, nil: it boots.
+func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*creation, error) {
 	// The init dies with this thread until it is armed.
 	runtime.LockOSThread()
-	c := &creation{g: g, opts: opts, master: -1}
+	c := &creation{g: g, opts: opts, from: from, master: -1}
 	for _, step := range []func() error{
 		c.readBundle,
 		func() error { return c.checkTerminal(detached) },

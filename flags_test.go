@@ -167,7 +167,7 @@ func TestHelp(t *testing.T) {
 	flags := map[string][]flagDef{
 		"create": new(createOptions).flags(), "run": new(runOptions).flags(), "delete": new(deleteOptions).flags(),
 		"kill": new(killOptions).flags(), "list": new(listOptions).flags(), "spec": new(specOptions).flags(),
-		"exec": new(execOptions).flags(),
+		"exec": new(execOptions).flags(), "checkpoint": new(checkpointOptions).flags(), "restore": new(restoreOptions).flags(),
 	}
 	for _, cmd := range commands {
 		if !strings.HasPrefix(cmd.help, "runh "+cmd.name+" ") || !strings.Contains(cmd.help, "\n  # ") {
@@ -198,7 +198,6 @@ func TestHelp(t *testing.T) {
 // What this build cannot do says so, once its flags have been understood.
 func TestLater(t *testing.T) {
 	for _, line := range []string{
-		"checkpoint --image-path I --work-path W --leave-running --file-locks c",
 		"restore --bundle B --pid-file P --detach --image-path I -no-subreaper c", "restore -d -b B c",
 	} {
 		words := strings.Fields(line)

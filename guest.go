@@ -4,6 +4,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +23,10 @@ type guest struct {
 
 	uids, gids []specs.LinuxIDMapping // of the user namespace that it runs in
 
-	dropped []string // variables for which the kernel's command line has no room
+	wish    *templateWish // a template that start makes, nil: none
+	mark    string        // where
+	from    *savedGuest   // what it goes on from, nil: it boots
+	dropped []string      // variables for which the kernel's command line has no room
 }
 
 const modeAnnotation = annotationPrefix + "mode"
@@ -83,8 +87,13 @@ func (c *creation) hermitOptions() (*hermitOptions, error) {
 func (c *creation) findGuest(root int) (*guest, error) {
 	p := c.spec.Process
 	app, err := detectHermit(root, p.Cwd, p.Args[0], p.Env, c.spec.Annotations[modeAnnotation])
-	if app == nil || err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case app == nil && c.from != nil:
+		return nil, fmt.Errorf("checkpoint %s is of a Hermit guest, and %s is no Hermit application", c.from.dir, p.Args[0])
+	case app == nil:
+		return nil, nil
 	}
 	g := &guest{app: app}
 	if err := c.planGuest(g, root); err != nil {
@@ -156,6 +165,14 @@ func (c *creation) planGuest(g *guest, root int) error {
 	default:
 		g.env, err = findEnv(c.g.root, envDir)
 	}
+	switch {
+	case err != nil:
+	case c.from != nil:
+		err = c.from.adopt(g, root)
+	case settings.template.name != "":
+		line, _, _ := bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, 0, room) // as above, without the frequency
+		err = c.findTemplate(g, &settings.template, line)
+	}
 	return err
 }
 
@@ -200,6 +217,10 @@ func (c *creation) startGuest(g *guest) error {
 	jail.host.take(p.program)
 	p.openSelf(&jail.host, self)
 	p.take(files...)
+	if jail.state != nil {
+		p.at("take the machine's state")
+		jail.stateAt = p.receiveFiles(1)[0]
+	}
 	var logFD valueAt
 	if log != nil {
 		p.at("take the log")
@@ -208,7 +229,7 @@ func (c *creation) startGuest(g *guest) error {
 	var io vmmPipes
 	pidfd := p.forkVMM(jail, &io)
 	p.closeRoot()
-	p.becomeKeeper(&io, pidfd, logFD, g.vm, c.g)
+	p.becomeKeeper(&io, pidfd, logFD, g, c.g)
 	if err := p.proceed(); err != nil {
 		return c.explain(err)
 	}
@@ -220,6 +241,11 @@ func (c *creation) startGuest(g *guest) error {
 			return c.explain(err)
 		}
 	}
+	if jail.state != nil {
+		if err := p.sendFiles([]int{int(jail.state.Fd())}); err != nil {
+			return c.explain(err)
+		}
+	}
 	if log != nil {
 		if err := p.sendFiles([]int{int(log.Fd())}); err != nil {
 			return c.explain(err)
@@ -227,6 +253,10 @@ func (c *creation) startGuest(g *guest) error {
 	}
 	c.Kind = "hermit"
 	c.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
+	c.Hermit.Template = g.wish
+	if g.from != nil {
+		c.Hermit.Printed = g.from.Console.Position
+	}
 	c.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s", g.app.path,
 		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.Hermit.Loader, g.env.QEMU)
 	return nil
@@ -251,6 +281,10 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 			return nil, err
 		}
 		j.loader = &loader
+	}
+	if g.from != nil {
+		j.argv = append(j.argv, "-incoming", "defer")
+		j.state = g.from.state
 	}
 	if g.vm.Accel == "kvm" {
 		var st unix.Stat_t
@@ -297,7 +331,7 @@ func newJailFile(name string, fd int, host bool) (jailFile, error) {
 // becomeKeeper turns the init into the keeper: a runh that can be seen from
 // inside only through a read-only mount (CVE-2019-5736), root with no power
 // but to signal what is in its pid namespace.
-func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, vm *vmConfig, g *globals) {
+func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, guest *guest, g *globals) {
 	c.sessionKeyring()
 	terminal := c.process.Terminal
 	if terminal {
@@ -307,8 +341,12 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, vm *vm
 	}
 	c.at("keeper: move descriptors")
 	plan := keeperPlan{log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal}
-	plan.button = vm.Machine != "microvm"
-	plan.noLoader = vm.Quiet == "all"
+	plan.button = guest.vm.Machine != "microvm"
+	plan.noLoader = guest.vm.Quiet == "all"
+	plan.mark = hex.EncodeToString([]byte(guest.mark))
+	if from := guest.from; from != nil {
+		plan.incoming, plan.said = true, from.Console.Line
+	}
 	next := keeperFD
 	move := func(field *int, from any) {
 		c.call(unix.SYS_DUP3, from, next, 0)

@@ -324,29 +324,37 @@ const helpCheckpoint = `runh checkpoint [flags] ID - save a running container to
   # runh checkpoint --image-path /var/tmp/img server1
   # runh restore --image-path /var/tmp/img --bundle server server1
 
-This build cannot do it yet.
+The guest of a Hermit container is stopped, its machine is written to DIR
+(./checkpoint), which must hold nothing else, and the container is ended and
+deleted; with --leave-running it goes on. DIR has two files, manifest.json and
+state; they can be copied. A checkpoint that fails leaves the container running.
 
 flags:
-  --image-path DIR, --work-path DIR, --parent-path DIR
-  --leave-running, --pre-dump, --status-fd N, --page-server ADDRESS:PORT
-  --tcp-established, --tcp-skip-in-flight, --link-remap, --ext-unix-sk
-  --shell-job, --file-locks, --lazy-pages, --auto-dedup, --empty-ns NAME
-  --manage-cgroups-mode MODE
+  --image-path DIR, --leave-running
+  --work-path DIR, --tcp-established, --tcp-skip-in-flight, --link-remap
+  --ext-unix-sk, --shell-job, --file-locks, --auto-dedup, --empty-ns NAME
+  --manage-cgroups-mode MODE    nothing of it concerns a guest: no effect
+  --parent-path DIR, --pre-dump, --status-fd N, --page-server ADDRESS:PORT
+  --lazy-pages                  for Linux containers only
 `
 
 const helpRestore = `runh restore [flags] ID - bring a saved container back
 
   # runh restore --image-path /var/tmp/img --bundle server server1
 
-This build cannot do it yet.
+As run, but the guest goes on where it was saved. Bundle and host must be what
+they were: application, loader, QEMU, machine, CPU, memory and network are
+compared before QEMU starts.
 
 flags:
-  -b, --bundle DIR, --image-path DIR, --work-path DIR, --pid-file FILE
-  -d, --detach, --console-socket PATH, --no-subreaper, --no-pivot
-  --no-new-keyring, --keep, --preserve-fds N
-  --tcp-established, --tcp-skip-in-flight, --link-remap, --ext-unix-sk
-  --shell-job, --file-locks, --lazy-pages, --auto-dedup, --empty-ns NAME
-  --manage-cgroups-mode MODE, --lsm-profile TYPE:NAME, --lsm-mount-context TEXT
+  -b, --bundle DIR, --image-path DIR, --pid-file FILE, -d, --detach
+  --console-socket PATH, --pidfd-socket PATH, --no-subreaper, --no-pivot
+  --no-new-keyring, --keep, --preserve-fds N     as with run
+  --work-path DIR, --tcp-established, --tcp-skip-in-flight, --link-remap
+  --ext-unix-sk, --shell-job, --file-locks, --auto-dedup, --empty-ns NAME
+  --manage-cgroups-mode MODE, --lsm-profile TYPE:NAME
+  --lsm-mount-context TEXT      nothing of it concerns a guest: no effect
+  --lazy-pages                  for Linux containers only
 `
 
 const helpEnv = `runh env [build [DIR] | check] - the files that QEMU runs from

@@ -14,6 +14,7 @@ package main
 import (
 	"fmt"
 	"hash/fnv"
+	"os"
 	"path"
 	"slices"
 	"sort"
@@ -38,7 +39,9 @@ type vmmJail struct {
 	gid     uint32
 	groups  []uint32
 	seccomp *seccompFilter
-	at      string // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
+	stateAt valueAt  // in the stub
+	state   *os.File // what QEMU goes on from, nil: it boots
+	at      string   // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
 }
 
 // jailFile is a file that the parent has opened and sends to the init.
@@ -179,6 +182,10 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.call(unix.SYS_DUP3, io.qmp[1], vmmQMP, 0)
 	p.call(unix.SYS_CLOSE_RANGE, vmmQMP+1, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 
+	if j.state != nil {
+		p.call(unix.SYS_DUP3, j.stateAt, vmmState, 0)
+	}
+
 	p.at("VMM jail: limit")
 	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_CORE, p.words(0, 0), 0)
 	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(256, 256), 0)
@@ -201,6 +208,10 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 
 // vmmQMP is the descriptor of QEMU's monitor, after stdin, stdout and stderr.
 const vmmQMP = 3
+
+// vmmState is the descriptor of a saved machine's state: higher than any that comes before it, and as
+// qmpIncoming has it.
+const vmmState = 99
 
 // jailFiles fills the jail's root, which is the current directory.
 func (p *program) jailFiles(j *vmmJail) {

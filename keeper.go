@@ -14,6 +14,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"os"
 	"runtime/debug"
@@ -36,9 +37,12 @@ type keeperPlan struct {
 	log       int  // file, open for appending
 	logJSON   bool // lines of the log are JSON
 	logLevel  level
-	terminal  bool // stdin and stdout are the container's own terminal
-	button    bool // the machine may have a power button
-	noLoader  bool // the loader's lines are left out of the output
+	terminal  bool   // stdin and stdout are the container's own terminal
+	button    bool   // the machine may have a power button
+	noLoader  bool   // the loader's lines are left out of the output
+	incoming  bool   // QEMU goes on from the state in vmmState
+	mark      string // the line at which a template is made, in hexadecimal
+	said      string // what the guest had printed of a line before that, in hexadecimal
 }
 
 // words are the fields that are there or not.
@@ -49,7 +53,7 @@ func (p *keeperPlan) words() []struct {
 	return []struct {
 		name string
 		set  *bool
-	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}}
+	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"incoming", &p.incoming}}
 }
 
 func (p *keeperPlan) fields() []struct {
@@ -83,6 +87,12 @@ func (p *keeperPlan) args() []string {
 			a = append(a, w.name)
 		}
 	}
+	if p.said != "" {
+		a = append(a, "said="+p.said)
+	}
+	if p.mark != "" {
+		a = append(a, "mark="+p.mark)
+	}
 	return a
 }
 
@@ -97,6 +107,14 @@ next:
 			}
 		}
 		name, v, _ := strings.Cut(a, "=")
+		switch name {
+		case "said":
+			p.said = v
+			continue
+		case "mark":
+			p.mark = v
+			continue
+		}
 		for _, f := range p.fields() {
 			if n, err := strconv.Atoi(v); f.name == name && err == nil {
 				*f.fd = n
@@ -138,13 +156,17 @@ type keeper struct {
 	client qmpClient
 	state  int // qmp...
 
-	signals  int       // pipe with a byte for each
-	caller   int       // who has connected to the start socket, -1: nobody
-	asked    string    // the caller's command, once it is known
-	sent     [8]string // commands that QEMU has not answered yet, the oldest first
-	sentLen  int
-	pressing bool // the stop went by the power button, or it is being tried
-	told     bool // somebody knows why QEMU could not be started
+	signals   int       // pipe with a byte for each
+	caller    int       // who has connected to the start socket, -1: nobody
+	asked     string    // the caller's command, once it is known
+	sent      [8]string // commands that QEMU has not answered yet, the oldest first
+	sentLen   int
+	pressing  bool // the stop went by the power button, or it is being tried
+	saving    int  // save...
+	pipe      int  // for the state, until QEMU has it
+	contTries int
+	printed   uint64 // bytes that the guest has printed
+	told      bool   // somebody knows why QEMU could not be started
 
 	stdin, stdout bool // still open
 	outKind       byte // of stdout: 'p'ipe, 's'ocket, 'n'on-blocking terminal, 'f'ile
@@ -174,10 +196,15 @@ func keeperMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	k := &keeper{keeperPlan: *plan, caller: -1, stdin: true, stdout: true}
+	k := &keeper{keeperPlan: *plan, caller: -1, pipe: -1, stdin: true, stdout: true}
 	k.client.fd = k.qmp
 	if err := k.setup(); err != nil {
 		return err
+	}
+	mark, _ := hex.DecodeString(k.mark)
+	k.end.mark = mark
+	if k.incoming {
+		k.end.resume(k.said)
 	}
 	for !k.finished() {
 		k.step()
@@ -274,7 +301,7 @@ func (k *keeper) step() {
 	want(pollStdin, 0, unix.POLLIN, running && k.stdin && len(k.in) == 0)
 	want(pollStdout, 1, unix.POLLOUT, len(k.out) > 0)
 	want(pollErrors, k.errors, unix.POLLIN, k.errors >= 0)
-	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.caller < 0)
+	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.caller < 0 && k.saving == saveNone)
 	want(pollCaller, k.caller, unix.POLLIN, k.caller >= 0 && k.asked != commandStart)
 
 	timeout := -1
@@ -354,6 +381,8 @@ func (k *keeper) readSerial() {
 	}
 	got := k.outBuf[loaderHeld : loaderHeld+n]
 	k.end.feed(got)
+	k.printed += uint64(len(got))
+	k.atPoint()
 	if k.noLoader {
 		got = k.loader.cut(k.outBuf[:loaderHeld+n])
 	}

@@ -12,6 +12,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"time"
@@ -86,11 +87,17 @@ func (k *keeper) accept() {
 // hear reads what the caller wants, or that it has hung up.
 func (k *keeper) hear() {
 	var word [16]byte
-	n, err := unix.Read(k.caller, word[:])
+	var control [24]byte
+	n, controlLen, _, _, err := unix.Recvmsg(k.caller, word[:], control[:], unix.MSG_CMSG_CLOEXEC)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
 	switch {
+	case k.asked == commandSave && k.saving == saveDone && err == nil && string(word[:n]) == commandEnd:
+		k.endSaved()
+	case k.asked == commandPoint && err == nil && string(word[:n]) == commandNow:
+		k.end.marked = true
+		k.atPoint()
 	case k.asked != "" || err != nil || n <= 0:
 		k.hangUp("")
 	case string(word[:n]) == commandStart && k.released:
@@ -104,6 +111,16 @@ func (k *keeper) hear() {
 	case string(word[:n]) == commandPause && k.state == qmpRunning && !k.quit:
 		k.asked = commandPause
 		k.command(qmpStop)
+	case string(word[:n]) == commandSave && controlLen >= unix.CmsgLen(4) && k.state == qmpRunning && !k.quit:
+		k.pipe = passedFD(&control)
+		k.beginSave()
+	case string(word[:n]) == commandPoint && controlLen >= unix.CmsgLen(4) && !k.released:
+		k.pipe = passedFD(&control)
+		k.asked = commandPoint
+		k.cont()
+		if k.vmmGone {
+			k.failStart()
+		}
 	default:
 		k.hangUp("")
 	}
@@ -112,6 +129,10 @@ func (k *keeper) hear() {
 // stopped: QEMU has stopped the clock, or will not.
 func (k *keeper) stopped(failed bool) {
 	switch {
+	case k.asked == commandSave && k.saving == saveStopped && failed:
+		k.hangUp("QEMU refuses")
+	case k.asked == commandSave && k.saving == saveStopped:
+		k.save()
 	case k.asked != commandPause: // it hung up meanwhile, and cont is on its way
 	case failed:
 		k.hangUp("QEMU refuses")
@@ -129,6 +150,13 @@ func (k *keeper) hangUp(word string) {
 		k.say(word)
 	}
 	unix.Close(k.caller)
+	if k.pipe >= 0 {
+		unix.Close(k.pipe)
+		k.pipe = -1
+	}
+	if k.asked == commandSave {
+		k.unsave()
+	}
 	if k.asked == commandPause && !k.quit && k.state == qmpRunning {
 		k.command(qmpCont)
 	}
@@ -137,4 +165,9 @@ func (k *keeper) hangUp(word string) {
 
 func (k *keeper) say(word string) {
 	unix.Sendto(k.caller, []byte(word), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) // who does not listen does not need it
+}
+
+// passedFD is the descriptor in a control message: cmsg(3).
+func passedFD(control *[24]byte) int {
+	return int(binary.NativeEndian.Uint32(control[unix.CmsgLen(0):]))
 }

@@ -68,7 +68,7 @@ func (k *keeper) endVM() {
 	case k.vmmGone: // it has ended by itself; what remains is output that nobody reads
 		k.deadline = monotonicMS() + keeperDrainDelay
 	case k.quit:
-	case k.button && k.state == qmpRunning && !k.pressing && k.asked != commandPause:
+	case k.button && k.state == qmpRunning && !k.pressing && k.asked != commandPause && k.saving == saveNone:
 		// First the guest's own chance, if it has an ear for it. A second signal does not wait.
 		k.pressing = true
 		k.deadline = monotonicMS() + keeperQuitDelay

@@ -22,6 +22,9 @@ func (k *keeper) message(m qmpMessage) {
 		if len(m.reason) > 0 {
 			k.end.reason = shutdownReason(m.reason)
 		}
+		if len(m.status) > 0 {
+			k.migrated(m.status)
+		}
 	case 'r', 'e':
 		k.answer(m)
 	}
@@ -49,25 +52,43 @@ func (k *keeper) answer(m qmpMessage) {
 	case failed && (k.state == qmpSetup || k.state == qmpStarting):
 		k.setErrLine(m.desc)
 		k.endVM()
+	case c == qmpCapabilities && k.incoming:
+		k.load()
 	case c == qmpCapabilities:
-		k.state = qmpReady
-		k.tellReady("R")
-		k.cont()
+		k.prepared()
 	case c == qmpCont && k.state == qmpStarting:
 		k.state = qmpRunning
 		k.end.started = true
-		k.hangUp("")
+		if k.asked == commandPoint {
+			k.say(answerRuns)
+			k.atPoint()
+		} else {
+			k.hangUp("")
+		}
 		dropProgramPages()
 	case c == qmpStop:
 		k.stopped(failed)
 	case c == qmpAskButton:
 		k.press(!failed && buttonHeeded(m.value))
+	case c == qmpCont && failed && k.saving == saveNone && k.contTries < maxContTries && !k.quit:
+		// A migration is over for QEMU itself a moment after it has said so.
+		k.contTries++
+		k.command(qmpCont)
+	default:
+		k.saveAnswer(c, m)
 	}
+}
+
+// prepared: QEMU takes commands, and the guest is in its memory.
+func (k *keeper) prepared() {
+	k.state = qmpReady
+	k.tellReady("R")
+	k.cont()
 }
 
 // cont lets the guest run for the first time.
 func (k *keeper) cont() {
-	if k.state == qmpReady && k.asked == commandStart && !k.quit {
+	if k.state == qmpReady && (k.asked == commandStart || k.asked == commandPoint) && !k.quit {
 		k.state, k.released = qmpStarting, true
 		k.command(qmpCont)
 	}
@@ -78,7 +99,7 @@ func (k *keeper) failStart() {
 	if !k.end.started {
 		_, why := k.end.code()
 		k.tellReady(why)
-		if k.asked == commandStart {
+		if k.asked == commandStart || k.asked == commandPoint {
 			k.hangUp(why)
 			k.told = true
 		}

@@ -38,6 +38,7 @@ type qmpMessage struct {
 	kind   byte   // 'g'reeting, 'r'eturn, 'e'rror, e'v'ent, 0 for none of these
 	event  []byte // name of the event
 	reason []byte // of a SHUTDOWN event
+	status []byte // of a MIGRATION event
 	desc   []byte // of an error
 	value  []byte // of a return
 }
@@ -47,6 +48,7 @@ type qmpClient struct {
 	fd   int
 	n    int  // bytes in buf
 	skip bool // in a line longer than buf
+	pass int  // descriptor that goes with the next command, 0: none
 	buf  [4096]byte
 }
 
@@ -57,7 +59,12 @@ func (q *qmpClient) send(command string) error {
 	line := append(b[:0], `{"execute":"`...)
 	line = append(line, command...)
 	line = append(line, "\"}\n"...)
-	return unix.Sendto(q.fd, line, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+	var rights []byte
+	if q.pass > 0 {
+		rights = unix.UnixRights(q.pass)
+		q.pass = 0
+	}
+	return unix.Sendmsg(q.fd, line, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }
 
 // read takes what has come and calls f for every line. It returns false once the other side is gone.
@@ -108,9 +115,14 @@ func parseQMP(line []byte) (m qmpMessage) {
 	} else if v, ok := jsonMember(line, "event"); ok {
 		m.kind = 'v'
 		m.event = bytes.Trim(v, `"`)
-		if data, ok := jsonMember(line, "data"); ok && string(m.event) == "SHUTDOWN" {
+		data, _ := jsonMember(line, "data")
+		switch string(m.event) {
+		case "SHUTDOWN":
 			v, _ = jsonMember(data, "reason")
 			m.reason = bytes.Trim(v, `"`)
+		case "MIGRATION":
+			v, _ = jsonMember(data, "status")
+			m.status = bytes.Trim(v, `"`)
 		}
 	}
 	return m

@@ -14,6 +14,11 @@ func cmdRun(g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
+	return runContainer(g, opts, nil)
+}
+
+// runContainer is run, and restore of a guest from what it goes on from.
+func runContainer(g *globals, opts runOptions, from *savedGuest) error {
 	if !opts.detach && !opts.noSubreaper {
 		// What outlives its parent inside a shared pid namespace is ours to reap.
 		unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -22,7 +27,7 @@ func cmdRun(g *globals, args []string) error {
 	if !opts.detach {
 		signals = takeSignals()
 	}
-	c, err := create(g, opts.createOptions, opts.detach)
+	c, err := create(g, opts.createOptions, from, opts.detach)
 	if err != nil {
 		return err
 	}
@@ -44,6 +49,7 @@ func (c *creation) detached(g *globals) error {
 		return err
 	}
 	c.container.close()
+	c.finishTemplate(g)
 	ready.wait(c.Pid, c.Pid)
 	return nil
 }
@@ -69,6 +75,7 @@ func (c *creation) attached(g *globals, signals *signalRelay, keep bool) error {
 		}
 		// Others may look at, signal or delete the container meanwhile.
 		c.container.close()
+		c.finishTemplate(g)
 	} else {
 		unix.Kill(c.child, unix.SIGKILL)
 	}

@@ -3,6 +3,11 @@
 
 package main
 
+import (
+	"bytes"
+	"encoding/hex"
+)
+
 // serialWatch knows what the guest has said so far that matters for its end.
 type serialWatch struct {
 	output      bool  // anything at all
@@ -11,9 +16,19 @@ type serialWatch struct {
 	kernelPanic bool  // a line such as "[0][PANIC] ..." came
 	loaderPanic bool  // the loader gave up, and spins from now on
 
+	mark   []byte // a part of a line to wait for, empty: none
+	marked bool   // it came
+
 	pastLoader bool // a line came that is not the loader's
 	n          int  // bytes of line; more than fit make a line that does not matter
 	line       [160]byte
+}
+
+// resume is how a guest goes on that has spoken elsewhere; said, in hexadecimal, is the line it was in.
+func (w *serialWatch) resume(said string) {
+	w.pastLoader = true
+	line, _ := hex.DecodeString(said)
+	w.n = copy(w.line[:], line)
 }
 
 // feed takes the next bytes of the line.
@@ -40,6 +55,7 @@ func (w *serialWatch) feed(b []byte) {
 // take judges one whole line.
 func (w *serialWatch) take(line []byte) {
 	line = plainLine(line)
+	w.marked = w.marked || len(w.mark) > 0 && bytes.Contains(line, w.mark)
 	if after, ok := cutBytes(line, "exit status "); ok {
 		if n, ok := parseInt32(after); ok {
 			w.hasStatus, w.exitStatus = true, n

@@ -34,6 +34,7 @@ func cmdStart(g *globals, args []string) error {
 		return err
 	}
 	c.close() // others may delete it while we wait
+	c.finishTemplate(g)
 	ready.wait(c.Pid, c.Pid)
 	return nil
 }
@@ -69,7 +70,12 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 		c.end()
 		return err
 	}
-	if err := c.letGo(spec); err != nil {
+	if c.Hermit != nil && c.Hermit.Template != nil {
+		var err error
+		if c.pending, err = c.letPointGo(); err != nil {
+			return err
+		}
+	} else if err := c.letGo(spec); err != nil {
 		return err
 	}
 	c.Phase = phaseRunning

@@ -65,7 +65,8 @@ type container struct {
 	dir string // <root>/<id>
 	state
 	lock    *os.File
-	claimed bool // by this process: its create is under way
+	pending *pendingTemplate // a start that is to make a template
+	claimed bool             // by this process: its create is under way
 }
 
 // claimContainer takes the ID and returns it locked, with a record that is not

@@ -290,12 +290,19 @@ type hermitState struct {
 	MemoryMiB int    `json:"memoryMiB"`
 	NeedsMiB  int    `json:"needsMiB"`
 	Network   string `json:"network"`
+	CPU       string `json:"cpu"`
+	Extra     string `json:"extra,omitempty"`   // arguments of QEMU by the vm section
+	Append    string `json:"append"`            // the kernel's command line
+	Printed   uint64 `json:"printed,omitempty"` // bytes of output before it was restored
+
+	Template *templateWish `json:"template,omitempty"`
 }
 
 func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vmConfig) *hermitState {
 	st := &hermitState{
 		App: app.path, QEMU: env.QEMU, Machine: vm.Machine, Accel: vm.Accel,
 		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, NeedsMiB: vm.NeedsMiB, Network: vm.Network,
+		CPU: vm.CPU, Extra: strings.Join(vm.extra, " "), Append: vm.Append,
 	}
 	if loader != nil {
 		st.Loader = loader.path

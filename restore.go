@@ -1,0 +1,142 @@
+// restore brings a saved container back: create and start, for a guest that has its memory from a
+// checkpoint instead of booting. criu.go does it for Linux containers.
+//
+// Contract: the checkpoint's files are checked before anything is made, and the bundle's guest is compared
+// with the saved one before QEMU starts. QEMU itself finds what does not fit only half-way through the
+// state, if at all, and its words for it help nobody.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+type restoreOptions struct {
+	runOptions
+	criu criuOptions
+
+	lsmProfile, lsmMountContext string
+}
+
+func (o *restoreOptions) flags() []flagDef {
+	return append(append(o.runOptions.flags(), o.criu.flags()...),
+		flagDef{"lsm-profile", "", &o.lsmProfile},
+		flagDef{"lsm-mount-context", "", &o.lsmMountContext})
+}
+
+func parseRestore(args []string) (o restoreOptions, err error) {
+	words, err := parseFlags(o.flags(), args, false)
+	if err != nil {
+		return o, err
+	}
+	if err := o.runOptions.finish(words); err != nil {
+		return o, err
+	}
+	return o, o.criu.finish()
+}
+
+func cmdRestore(g *globals, args []string) error {
+	o, err := parseRestore(args)
+	if err != nil {
+		return err
+	}
+	dir := o.criu.imagePath
+	if _, err := os.Lstat(filepath.Join(dir, manifestName)); err != nil {
+		return restoreLinux(g, &o)
+	}
+	if err := o.criu.forGuest(); err != nil {
+		return err
+	}
+	from, err := openSaved(dir, true)
+	if err != nil {
+		return fmt.Errorf("checkpoint %w", err)
+	}
+	defer from.state.Close()
+	return runContainer(g, o.runOptions, from)
+}
+
+// adopt makes the bundle's guest the saved one, if it is the same machine with the same programs.
+func (s *savedGuest) adopt(g *guest, root int) error {
+	was, is := &s.VM, g.vm.saved()
+	for _, x := range []struct{ what, was, is, hint string }{
+		{"machine", was.Machine, is.Machine, "annotation " + annotationPrefix + "machine"},
+		{"accelerator", was.Accel, is.Accel, "annotation " + annotationPrefix + "accel"},
+		{"CPU", was.CPU, is.CPU, "annotation " + annotationPrefix + "cpu"},
+		{"number of CPUs", fmt.Sprint(was.VCPUs), fmt.Sprint(is.VCPUs), "annotation " + annotationPrefix + "smp"},
+		{"memory", fmt.Sprint(was.MemoryMiB, " MiB"), fmt.Sprint(is.MemoryMiB, " MiB"), "annotation " + annotationPrefix + "memory_size"},
+		{"network", was.Network, is.Network, "annotation " + annotationPrefix + "network"},
+		{"further QEMU arguments", was.Extra, is.Extra, "vm.hypervisor.parameters"},
+	} {
+		if x.was != x.is {
+			return fmt.Errorf("checkpoint %s: its %s is %q, and this container's %q (%s)", s.dir, x.what, x.was, x.is, x.hint)
+		}
+	}
+	qemu, err := g.env.openQEMU(root)
+	if err != nil {
+		return err
+	}
+	defer qemu.Close()
+	for _, x := range []struct {
+		what string
+		file *os.File
+		was  savedFile
+	}{
+		{"QEMU", qemu, savedFile{Digest: s.QEMU.Digest}},
+		{"application", g.app.file, s.App},
+		{"loader", g.loaderFile(), s.Loader},
+	} {
+		is := savedFile{}
+		if x.file != nil {
+			if is, err = describeFile(x.file); err != nil {
+				return err
+			}
+		}
+		switch {
+		case is.Digest == x.was.Digest:
+		case x.what == "QEMU":
+			return fmt.Errorf("checkpoint %s is of QEMU %s: %s here is another build", s.dir, s.QEMU.Version, g.env.QEMU)
+		default:
+			return fmt.Errorf("checkpoint %s is of another %s: its SHA-256 is %.12q, and here %.12q", s.dir, x.what, x.was.Digest, is.Digest)
+		}
+	}
+	g.from, g.vm.Append, g.dropped = s, was.Append, nil
+	return nil
+}
+
+func (g *guest) loaderFile() *os.File {
+	if g.loader == nil {
+		return nil
+	}
+	return g.loader.file
+}
+
+// openQEMU opens QEMU's program, on the host or beneath root, the container's.
+func (e *hermitEnv) openQEMU(root int) (*os.File, error) {
+	if len(e.image) > 0 {
+		file, _, err := openInRoot(root, e.QEMU)
+		return file, err
+	}
+	for _, f := range e.Files {
+		switch {
+		case f.Link != "":
+		case f.Guest == e.QEMU:
+			file, _, err := openHostFile(f.Host)
+			return file, err
+		case f.Dir && strings.HasPrefix(e.QEMU, f.Guest+"/"):
+			root, err := unix.Open(strings.TrimSuffix(f.Host, f.Guest), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return nil, err
+			}
+			defer unix.Close(root)
+			file, _, err := openInRoot(root, e.QEMU)
+			return file, err
+		}
+	}
+	return nil, errors.New("BUG: QEMU is not among its own files")
+}

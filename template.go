@@ -1,0 +1,248 @@
+// template.go is a guest that starts already booted. The first container that asks for a template boots, up
+// to a point; there its machine is saved beneath the state root, and goes on. Later containers of the same
+// kind go on from there instead of booting. Off unless a container asks for it.
+//
+// Contract: a template serves only a container that could not be told from the one it was made of: the same
+// application, loader, arguments, variables, machine and QEMU, asked for under the same name, by the same
+// user. It is never needed: one that cannot be made or read is a warning, and the guest boots. What it
+// shares, that is the guest's memory at that point, secrets drawn there included, is in README and SECURITY.
+
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	templatesName = "@templates" // in the state root; '@' keeps it apart from containers
+	maxTemplates  = 16           // the one that was used least lately gives way
+	templateMark  = "runh: template"
+	templateLimit = 60 * time.Second // how long a first start waits for the point
+)
+
+// templateWish is a template that is yet to be made; it is part of the state between create and start.
+type templateWish struct {
+	Dir   string `json:"dir"`
+	After int64  `json:"after,omitempty"` // nanoseconds; 0: at a line of output
+}
+
+// templateSettings are the annotations template and template_at.
+type templateSettings struct {
+	name  string
+	after time.Duration
+	line  string
+}
+
+func (t *templateSettings) setName(key, v string) error {
+	ok := v != "" && len(v) <= 64 && v[0] != '.'
+	for _, r := range v {
+		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r))
+	}
+	if !ok {
+		return fmt.Errorf("%s is %q: allowed are 1 to 64 letters, digits, _ . -", key, v)
+	}
+	t.name = v
+	return nil
+}
+
+// setPoint takes a duration, or the text of a line.
+func (t *templateSettings) setPoint(key, v string) error {
+	after, err := time.ParseDuration(v)
+	switch {
+	case err == nil && (after <= 0 || after > templateLimit):
+		return fmt.Errorf("%s is %q: allowed are times up to %v, or a part of a line of output", key, v, templateLimit)
+	case err == nil:
+		t.after = after
+	case v == "" || len(v) > maxConsoleLine:
+		return fmt.Errorf("%s has %d bytes: allowed are 1 to %d", key, len(v), maxConsoleLine)
+	default:
+		t.line = v
+	}
+	return nil
+}
+
+// findTemplate looks for the template that g asked for, or notes that start is to make it. bootArgs is the
+// kernel's command line without the clock's frequency, which is measured anew each time.
+func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) error {
+	if n := g.vm.Network; n != "user" && n != "none" {
+		return fmt.Errorf("annotation %stemplate: the guest's address is in its memory, and network %q gives each its own: allowed are user, none", annotationPrefix, n)
+	}
+	if len(g.env.image) > 0 {
+		return fmt.Errorf("annotation %stemplate: the image's own QEMU makes none, it must be the host's", annotationPrefix)
+	}
+	key, err := c.templateKey(g, t, bootArgs)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(c.g.root, templatesName, t.name+"."+key)
+	if g.from, err = openTemplate(dir); err == nil {
+		g.vm.Append, g.dropped = g.from.VM.Append, nil
+		now := time.Now()
+		os.Chtimes(dir, now, now) // not to be the one that gives way
+		c.closers = append(c.closers, int(g.from.state.Fd()))
+		return nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		c.g.warnf("template %s: %v: it is made anew", t.name, err)
+		os.RemoveAll(dir)
+	}
+	g.wish = &templateWish{Dir: dir, After: int64(t.after)}
+	g.mark = firstWord(t.line, templateMark)
+	return nil
+}
+
+// templateKey is what a template is the template of.
+func (c *creation) templateKey(g *guest, t *templateSettings, bootArgs string) (string, error) {
+	words := []string{manifestMagic, release, t.name, t.after.String(), t.line, fmt.Sprint(os.Geteuid()), bootArgs}
+	vm := *g.vm
+	vm.Append = ""
+	words = append(words, string(encodeJSON(&vm, "")), strings.Join(vm.extra, " "))
+	for _, f := range []*os.File{g.app.file, g.loaderFile()} {
+		if f == nil {
+			words = append(words, "")
+			continue
+		}
+		d, err := describeFile(f)
+		if err != nil {
+			return "", err
+		}
+		words = append(words, d.Digest)
+	}
+	qemu, err := g.env.openQEMU(-1)
+	if err != nil {
+		return "", err
+	}
+	defer qemu.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(qemu.Fd()), &st); err != nil {
+		return "", os.NewSyscallError("fstat", err)
+	}
+	words = append(words, envKey(g.env.QEMU, &st))
+	sum := sha256.Sum256(encodeJSON(words, "")) // no word can run into the next
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+// openTemplate opens what is there, of our own making: the state's digest is not computed anew each time.
+func openTemplate(dir string) (*savedGuest, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Dir(dir), &st); err != nil {
+		return nil, err
+	}
+	if st.Uid != uint32(os.Geteuid()) || st.Mode&(unix.S_IFMT|0o077) != unix.S_IFDIR {
+		return nil, fmt.Errorf("%s must be a directory of this user's alone: it has owner %d and mode %04o", filepath.Dir(dir), st.Uid, st.Mode&0o7777)
+	}
+	return openSaved(dir, false)
+}
+
+// A pendingTemplate is a first start that waits for its guest's point.
+type pendingTemplate struct {
+	conn, pipe int
+	m          *manifest
+}
+
+func (p *pendingTemplate) close() {
+	unix.Close(p.conn)
+	unix.Close(p.pipe)
+}
+
+// letPointGo is letGo for a guest of which a template is to be made. The keeper knows the point before the
+// guest's first instruction, and so cannot miss it.
+func (c *container) letPointGo() (*pendingTemplate, error) {
+	p := &pendingTemplate{}
+	var err error
+	if p.conn, p.pipe, err = c.askToSave(commandPoint); err != nil {
+		return nil, errors.New("cannot start a container that has stopped")
+	}
+	msg, _, err := receiveMessage(p.conn)
+	switch {
+	case err != nil || len(msg) == 0:
+		p.close()
+		return nil, err // it has run, and ended
+	case string(msg) != answerRuns:
+		err = errors.New(string(msg))
+	default:
+		return p, nil
+	}
+	p.close()
+	return nil, err
+}
+
+// finishTemplate is the end of a first start. The container runs whatever comes of it.
+func (c *container) finishTemplate(g *globals) {
+	if c.pending == nil {
+		return
+	}
+	if err := c.keepTemplate(c.pending); err != nil {
+		g.warnf("no template was made: %v", err)
+	}
+	c.pending = nil
+}
+
+// keepTemplate waits for the point, and keeps the machine as it is there.
+func (c *container) keepTemplate(p *pendingTemplate) (err error) {
+	defer p.close()
+	wish := c.Hermit.Template
+	store := filepath.Dir(wish.Dir)
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		return err
+	}
+	image, err := newImage(wish.Dir)
+	if err != nil {
+		return err
+	}
+	defer image.close()
+	if p.m, err = c.describe(); err != nil {
+		return err
+	}
+	limit := templateLimit
+	if wish.After != 0 {
+		limit = time.Duration(wish.After)
+	}
+	reached := pollUntil(time.Now().Add(limit), p.pipe, p.conn) >= 0
+	switch {
+	case !reached && wish.After == 0:
+		return fmt.Errorf("the guest has not come to the point within %v", limit)
+	case !reached:
+		unix.Sendto(p.conn, []byte(commandNow), unix.MSG_NOSIGNAL, nil) // who is dead does not answer
+	}
+	if err := p.m.receive(p.conn, p.pipe, image.state); err != nil {
+		return err
+	}
+	pruneTemplates(store)
+	if err := image.commit(p.m); err != nil {
+		if _, there := os.Stat(wish.Dir); there == nil {
+			return nil // another first start was first
+		}
+		return err
+	}
+	return nil
+}
+
+// pruneTemplates makes room for one more.
+func pruneTemplates(store string) {
+	entries, _ := os.ReadDir(store)
+	type used struct {
+		name string
+		at   time.Time
+	}
+	var all []used
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			all = append(all, used{e.Name(), info.ModTime()})
+		}
+	}
+	slices.SortFunc(all, func(a, b used) int { return b.at.Compare(a.at) })
+	for i := maxTemplates - 1; i < len(all); i++ {
+		os.RemoveAll(filepath.Join(store, all[i].name))
+	}
+}
