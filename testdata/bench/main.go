@@ -1,7 +1,7 @@
 // Bench measures runh beside runc, crun and, for guests, the bare QEMU command: interleaved, in one process, on one machine, as
 // medians and as the median of the ratios within each round. It writes the table of BENCHMARKS.md.
 //
-//	go run ./testdata/bench -runh ./runh [-quick] [-write BENCHMARKS.md] [-only PATTERN]
+//	go run ./testdata/bench -runh ./runh [-quick] [-write BENCHMARKS.md] [-only PATTERN] [-cgroup PATH]
 //
 // All of it happens in a mount namespace of its own without /sys/fs/cgroup/unified, since crun refuses hosts that have
 // controllers in both; so every runtime sees the same hierarchies.
@@ -33,6 +33,7 @@ var (
 	quickFlag = flag.Bool("quick", false, "few rounds: a look, not a result")
 	writeFlag = flag.String("write", "", "replace what stands between the bench marks of this file")
 	onlyFlag  = flag.String("only", "", "measure only what matches this pattern")
+	groupFlag = flag.String("cgroup", "", "make all containers in this cgroup, such as /quiet, which the bench itself is in")
 )
 
 func main() {
@@ -155,10 +156,11 @@ func (b *bench) bundles() error {
 		return err
 	}
 	profile := docker["linux"].(map[string]any)["seccomp"]
+	sleeps := func(p, l map[string]any) { p["args"] = []string{"/bin/sleep", "1000"} }
 	for name, edit := range map[string]func(process, linux map[string]any){
-		"true":    func(p, l map[string]any) { p["args"] = []string{"/bin/true"} },
-		"seccomp": func(p, l map[string]any) { p["args"], l["seccomp"] = []string{"/bin/true"}, profile },
-		"sleep":   func(p, l map[string]any) { p["args"] = []string{"/bin/sleep", "1000"} },
+		"true":       func(p, l map[string]any) { p["args"] = []string{"/bin/true"} },
+		"seccomp":    func(p, l map[string]any) { p["args"], l["seccomp"] = []string{"/bin/true"}, profile },
+		"sleep-runh": sleeps, "sleep-crun": sleeps, "sleep-runc": sleeps, // at the same time
 	} {
 		config, err := readJSON(filepath.Join(b.dir, "config.json"))
 		if err != nil {
@@ -168,6 +170,9 @@ func (b *bench) bundles() error {
 		config["root"].(map[string]any)["path"] = rootfs
 		process, linux := config["process"].(map[string]any), config["linux"].(map[string]any)
 		process["terminal"] = false
+		if *groupFlag != "" {
+			linux["cgroupsPath"] = *groupFlag + "/" + name
+		}
 		edit(process, linux)
 		if err := writeJSON(filepath.Join(b.dir, name), config); err != nil {
 			return err
@@ -396,7 +401,7 @@ func (b *bench) onRunning(pause time.Duration, execs bool) func() error {
 		ids := make([]string, len(b.rts))
 		for i, r := range b.rts {
 			ids[i] = b.id()
-			if _, err := r.timed("create", "--bundle", filepath.Join(b.dir, "sleep"), ids[i]); err != nil {
+			if _, err := r.timed("create", "--bundle", filepath.Join(b.dir, "sleep-"+r.name), ids[i]); err != nil {
 				return err
 			}
 			if _, err := r.timed("start", ids[i]); err != nil {
@@ -487,6 +492,7 @@ func (b *bench) guest(image string, args ...string) (bundle string, bare []strin
 		return "", nil, err
 	}
 	config["root"].(map[string]any)["path"] = "rootfs"
+	delete(config["linux"].(map[string]any), "cgroupsPath") // many at a time; runh's default is in our own cgroup
 	config["process"].(map[string]any)["args"] = append([]string{"/hermit/app"}, args...)
 	config["annotations"] = map[string]string{"org.hermit-os.runh.network": "none"}
 	if err := writeJSON(bundle, config); err != nil {
