@@ -59,12 +59,9 @@ func newCRI(t *testing.T) (*node, *containerd) {
 	d := &containerd{rt: newRT(t), namespace: "k8s.io"}
 	d.onlyRunh("pods with guests")
 	needs(t, hybridCgroup(), "cgroup v1")
-	needsPrograms(t, "ip", "iptables", "/usr/lib/cni/bridge")
 	client, err := criClient()
 	d.must(err)
-	d.must(os.Mkdir(d.dir+"/cni", 0o755))
-	d.must(os.WriteFile(d.dir+"/cni/10-net.conflist", []byte(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [
-		{"type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`), 0o644))
+	d.podNetwork()
 	// /var/lib/cni and /run/netns are the plugins' and containerd's: nobody else's may be met there.
 	d.start(fmt.Sprintf(`disabled_plugins = ["io.containerd.internal.v1.opt"]
 [plugins."io.containerd.grpc.v1.cri"]
@@ -84,16 +81,27 @@ func newCRI(t *testing.T) (*node, *containerd) {
       Root = "%[1]s/d/runtime"
 `, d.dir, d.bin), "ip link set lo up; mkdir -p /var/lib/cni /run/netns; mount -t tmpfs none /var/lib/cni; mount -t tmpfs none /run/netns;", "-m", "-n")
 	n := &node{rt: d.rt, client: client, socket: d.home + "/s", first: d.first}
-	n.eventually("the CRI plugin is ready", func() bool {
-		var v struct {
-			Status struct {
-				Conditions []struct{ Status bool }
-			}
-		}
-		return n.call("Status", object{}, &v) == nil && len(v.Status.Conditions) == 2 && v.Status.Conditions[0].Status && v.Status.Conditions[1].Status
-	})
+	n.eventually("the CRI plugin is ready", n.ready)
 	n.images(func(name, root string, args ...string) { d.importImage(name, root, args...) })
 	return n, d
+}
+
+// podNetwork writes the configuration of the network plugins: a bridge.
+func (r *rt) podNetwork() {
+	r.Helper()
+	needsPrograms(r.T, "ip", "iptables", "/usr/lib/cni/bridge")
+	r.must(os.Mkdir(r.dir+"/cni", 0o755))
+	r.must(os.WriteFile(r.dir+"/cni/10-net.conflist", []byte(`{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+		{"type": "bridge", "bridge": "cni0", "isGateway": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`), 0o644))
+}
+
+// ready asks whether runtime and network are.
+func (n *node) ready() bool {
+	n.Helper()
+	var v struct {
+		Status struct{ Conditions []struct{ Status bool } }
+	}
+	return n.call("Status", object{}, &v) == nil && len(v.Status.Conditions) == 2 && v.Status.Conditions[0].Status && v.Status.Conditions[1].Status
 }
 
 // images makes the three that the tests use.
@@ -102,7 +110,7 @@ func (n *node) images(add func(name, root string, args ...string)) {
 	root := n.dir + "/bb"
 	busyboxRootfs(n.T, root)
 	add("bb", root, "sh")
-	add("pause", root, "sleep", "100000")
+	add("pause", root, "sh", "-c", "trap exit TERM; sleep 100000 & wait")
 	dir, err := rtGuest()
 	n.must(err)
 	root = n.dir + "/image-hermit"
@@ -173,9 +181,9 @@ func (n *node) podCgroup(path string) {
 // create makes a container of the pod, whose log is NAME.log.
 func (p *pod) create(name, image string, args []string, more object) string {
 	p.Helper()
+	ref := "docker.io/library/" + image + ":latest"
 	config := object{
-		"metadata": object{"name": name}, "image": object{"image": "docker.io/library/" + image + ":latest"}, "log_path": name + ".log", "args": args,
-		"linux": object{"security_context": object{"namespace_options": object{"pid": "CONTAINER"}}},
+		"metadata": object{"name": name}, "image": object{"image": ref, "user_specified_image": ref}, "log_path": name + ".log", "args": args,
 	}
 	if image == "bb" {
 		config["command"], config["args"] = args, nil
@@ -183,6 +191,10 @@ func (p *pod) create(name, image string, args []string, more object) string {
 		config["command"] = []string{"/hermit/app"}
 	}
 	maps.Copy(config, more)
+	if config["linux"] == nil {
+		config["linux"] = object{}
+	}
+	config["linux"].(object)["security_context"] = object{"namespace_options": object{"pid": "CONTAINER"}}
 	var r struct {
 		ID string `json:"container_id"`
 	}
@@ -225,17 +237,27 @@ func (p *pod) remove(id string) {
 	p.mustCall("RemoveContainer", object{"container_id": id}, &object{})
 }
 
-// log is what a container wrote to a stream, by the log that the kubelet reads: TIME STREAM F|P TEXT.
+// log is what a container wrote to a stream.
 func (p *pod) log(name, stream string) string {
 	p.Helper()
+	return criLog(p.rt, p.logs+"/"+name+".log", stream)
+}
+
+// criLog reads a log as the kubelet does: TIME STREAM F|P TEXT, where P is a line that goes on.
+func criLog(r *rt, name, stream string) string {
+	r.Helper()
 	var b strings.Builder
-	for l := range strings.Lines(rtReadOr(p.logs + "/" + name + ".log")) {
-		f := strings.SplitN(strings.TrimSuffix(l, "\n"), " ", 4)
+	for l := range strings.Lines(rtReadOr(name)) {
+		text, whole := strings.CutSuffix(l, "\n")
+		f := strings.SplitN(text, " ", 4)
+		if !whole {
+			break // it is being written
+		}
 		if len(f) != 4 {
-			p.Fatalf("log line %q", l)
+			r.Fatalf("log line %q", l)
 		}
 		if _, err := time.Parse(time.RFC3339Nano, f[0]); err != nil {
-			p.Errorf("log line %q: %v", l, err)
+			r.Errorf("log line %q: %v", l, err)
 		}
 		if f[1] == stream {
 			b.WriteString(f[3])
@@ -263,19 +285,26 @@ func (p *pod) exec(id string, timeout int, cmd ...string) (r criExec, err error)
 	return r, err
 }
 
-// stream is Exec or Attach with stdin, as `kubectl exec -i` and `attach -i`.
-func (p *pod) stream(method string, request object, stdin string) result {
+// stream is Exec or Attach with stdin, as `kubectl exec -i` and `attach -i`; the input goes in once the output has begun with after.
+func (p *pod) stream(method string, request object, after, input string) result {
 	p.Helper()
 	var r struct{ URL string }
 	p.mustCall(method, request, &r)
 	// The server listens in the namespaces' own network.
 	cmd := exec.Command("nsenter", "-t", strconv.Itoa(p.first), "-n", p.client, "stream", r.URL)
-	in, err := cmd.StdinPipe()
+	in, stdin, err := os.Pipe()
 	p.must(err)
-	defer in.Close() // this protocol cannot end stdin, and the client must live until the process has ended
-	in.Write([]byte(stdin))
-	res := p.doCmd(cmd)
-	res.args = []string{method}
+	defer stdin.Close() // this protocol cannot end stdin, and the client must live until the process has ended
+	out, stderr := newSink(p.T), newSink(p.T)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out.w, stderr.w
+	go func() {
+		if out.has(after) {
+			stdin.WriteString(input)
+		}
+	}()
+	res := p.wait(cmd, out, stderr)
+	in.Close()
+	res.args, res.out, res.err = []string{method}, out.all(rtLimit), stderr.all(rtLimit)
 	return res
 }
 
@@ -303,7 +332,7 @@ func (n *node) testPod() {
 	p := n.runPod(nil)
 	limits := object{"resources": object{"memory_limit_in_bytes": 256 << 20, "cpu_quota": 150000, "cpu_period": 100000}}
 	a := p.start("a", "hermit", []string{"cpu", ";", "mem", ";", "print", "of a", ";", "count"}, object{"linux": limits})
-	side := p.start("side", "bb", []string{"sh", "-c", "echo out; echo err >&2; while :; do sleep 1; done"}, nil)
+	side := p.start("side", "bb", []string{"sh", "-c", "trap exit TERM; echo out; echo err >&2; while :; do sleep 0.1; done"}, nil)
 	b := p.start("b", "hermit", []string{"print", "of b", ";", "exit", "7"}, object{"annotations": object{"org.hermit-os.runh.memory_size": "40"}})
 
 	// Each has its own log and nothing else in it; the limits size the machine.
@@ -333,8 +362,8 @@ func (n *node) testPod() {
 	if r, err := p.exec(side, 20, "sh", "-c", "hostname; echo err >&2; exit 3"); err != nil || string(r.Stdout) != "pod\n" || string(r.Stderr) != "err\n" || r.ExitCode != 3 {
 		p.Errorf("exec: %q, %q, %d, %v", r.Stdout, r.Stderr, r.ExitCode, err)
 	}
-	if _, err := p.exec(side, 1, "sleep", "1000"); err == nil {
-		p.Error("exec of 1000 seconds within one")
+	if r, err := p.exec(side, 1, "sleep", "1000"); err == nil && r.ExitCode == 0 {
+		p.Error("exec of 1000 seconds is done within one")
 	}
 	p.eventually("its process is gone", func() bool {
 		r, err := p.exec(side, 20, "ps")
@@ -347,8 +376,8 @@ func (n *node) testPod() {
 		p.Errorf("exec beside a guest, of what its image has not: %v", err)
 	}
 	read := object{"container_id": side, "cmd": []string{"sh", "-c", "read x; echo got $x; echo err >&2; exit 5"}, "stdin": true, "stdout": true, "stderr": true}
-	p.wantStream(p.stream("Exec", read, "typed\n"), 5, "got typed\n", "err\n")
-	p.wantStream(p.stream("Exec", object{"container_id": side, "cmd": []string{"sh", "-c", "tty; read x; exit $x"}, "stdin": true, "stdout": true, "tty": true}, "6\n"),
+	p.wantStream(p.stream("Exec", read, "", "typed\n"), 5, "got typed\n", "err\n")
+	p.wantStream(p.stream("Exec", object{"container_id": side, "cmd": []string{"sh", "-c", "tty; read x; exit $x"}, "stdin": true, "stdout": true, "tty": true}, "/dev/pts/0", "6\n"),
 		6, "/dev/pts/0\r\n6\r\n", "")
 
 	// Attach, to a Linux program and to a guest's serial line.
@@ -360,7 +389,7 @@ func (n *node) testPod() {
 		"attach-guest": {"hermit", "typed\n" + rtLastWords(0), []string{"echo", "6"}},
 	} {
 		id := p.start(name, x.image, x.args, object{"stdin": true, "stdin_once": true})
-		if res := p.stream("Attach", object{"container_id": id, "stdin": true, "stdout": true, "stderr": true}, "typed\n"); res.out != x.out {
+		if res := p.stream("Attach", object{"container_id": id, "stdin": true, "stdout": true, "stderr": true}, "", "typed\n"); res.out != x.out {
 			p.Errorf("%s: %q, %q, want %q", name, res.out, res.err, x.out)
 		}
 		p.wantExit(id, 0, "Completed")

@@ -24,10 +24,9 @@ import (
 // containerd is a daemon of one test.
 type containerd struct {
 	*rt
+	daemon
 	home      string
 	namespace string // ctr's
-	first     int    // the first process of its namespaces
-	output    *sink
 }
 
 func newContainerd(t *testing.T) *containerd {
@@ -43,7 +42,7 @@ func newContainerd(t *testing.T) *containerd {
 // start runs the daemon with more configuration, after a script, in a new pid namespace and what else the flags of unshare say.
 func (d *containerd) start(config, script string, flags ...string) {
 	d.Helper()
-	needsPrograms(d.T, "containerd", "containerd-shim-runc-v2", "ctr", "unshare")
+	needsPrograms(d.T, "containerd", "containerd-shim-runc-v2", "ctr")
 	d.home = d.dir + "/d"
 	d.must(os.Mkdir(d.home, 0o711))
 	d.must(os.WriteFile(d.home+"/config.toml", fmt.Appendf(nil, `version = 2
@@ -53,30 +52,42 @@ state = "%[1]s/state"
 [grpc]
 address = "%[1]s/s"
 `, d.home, config), 0o644))
-	d.output = newSink(d.T)
-	flags = append(flags, "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", script+" containerd -c config.toml; :")
-	cmd := exec.Command("unshare", flags...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = d.home, d.output.w, d.output.w
+	d.daemon = d.startDaemon(d.home, script+" containerd -c config.toml", func() bool { return d.command("version").Run() == nil }, flags...)
+}
+
+// daemon runs in namespaces of its own, which end with the test.
+type daemon struct {
+	first  int // their first process
+	output *sink
+}
+
+// startDaemon runs script in dir, in a new pid namespace and what else the flags of unshare say, until the daemon that it starts answers.
+func (r *rt) startDaemon(dir, script string, answers func() bool, flags ...string) daemon {
+	r.Helper()
+	needsPrograms(r.T, "unshare")
+	out := newSink(r.T)
+	cmd := exec.Command("unshare", append(flags, "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", script+"; :")...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out.w, out.w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	d.must(cmd.Start())
-	d.output.w.Close()
+	r.must(cmd.Start())
+	out.w.Close()
 	done := make(chan struct{})
 	go func() { cmd.Wait(); close(done) }()
-	d.Cleanup(func() {
+	r.Cleanup(func() {
 		for _, sh := range children(cmd.Process.Pid) {
 			syscall.Kill(sh, syscall.SIGKILL) // the first process of the namespace
 		}
 		<-done
 	})
-	d.eventually("containerd answers", func() bool {
+	r.eventually("the daemon answers", func() bool {
 		select {
 		case <-done:
-			d.Fatalf("containerd ended: %s", d.output)
+			r.Fatalf("the daemon ended: %s", out)
 		default:
 		}
-		return d.command("version").Run() == nil
+		return answers()
 	})
-	d.first = children(cmd.Process.Pid)[0]
+	return daemon{children(cmd.Process.Pid)[0], out}
 }
 
 // importImage makes a docker-archive of one layer and imports it as docker.io/library/NAME:latest.
