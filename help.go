@@ -391,6 +391,28 @@ flags:
   -f, --format FORMAT   text (default) or json
 `
 
+const helpInstall = `runh install [flags] docker|containerd|crio - make runh known to a manager
+
+  # runh install docker
+  /etc/docker/daemon.json: changed, as it was it is in
+  /etc/docker/daemon.json.before-runh; now: systemctl restart docker
+  # docker run --rm --runtime=runh IMAGE
+  # runh install containerd --dry-run | diff /etc/containerd/config.toml -
+  # runh install --remove docker
+
+It edits the manager's own configuration: for Docker the runtime "runh", for the
+others a handler of that name, which a Kubernetes RuntimeClass leads to. All else
+in the file stays as it is. Nothing is restarted.
+
+flags:
+  -n, --dry-run       print the file as it would be, and change nothing
+  --remove            take runh out of it again
+  -f, --file FILE     another file than /etc/docker/daemon.json,
+                      /etc/containerd/config.toml or
+                      /etc/crio/crio.conf.d/20-runh.conf
+  --binary PATH       where runh is (default: this file)
+`
+
 const helpPull = `runh pull IMAGE - say how to get an image
 
 runh pulls no images: engines do. For a bundle by hand:

@@ -203,3 +203,38 @@ func (r *jsonReader) place(path []string) (p jsonPlace, err error) {
 
 // jsonPath begins an object in an object and so on: "a":{"b":
 func jsonPath(path []string) string { return `"` + strings.Join(path, `":{"`) + `":` }
+
+// cutJSON takes the member that path leads to out of the object in text, and the objects around it that have no other. Every other
+// byte stays as it is, as does a text without that member.
+func cutJSON(text string, path ...string) (string, error) {
+	r := jsonReader{text: text}
+	start, end, _, err := r.member(path)
+	return text[:start] + text[end:], err
+}
+
+// member finds where the member and a comma beside it stand, and whether the object is empty without it.
+func (r *jsonReader) member(path []string) (start, end int, only bool, err error) {
+	if r.next() != '{' {
+		return 0, 0, false, r.unexpected("where an object is wanted")
+	}
+	members, found, last := 0, -1, r.pos+1 // the end of the member before
+	err = r.object(func(key string) (err error) {
+		begin, whole := last, key == path[0] && len(path) == 1
+		if key == path[0] && !whole && r.next() == '{' {
+			start, end, whole, err = r.member(path[1:])
+		} else {
+			r.space()
+			err = r.value(reflect.Value{})
+		}
+		if whole {
+			found, start, end = members, begin, r.pos
+		}
+		members++
+		last = r.pos
+		return err
+	})
+	if found == 0 && members > 1 { // the comma after it; of all others the one before
+		end += strings.IndexByte(r.text[end:], ',') + 1
+	}
+	return start, end, found == 0 && members == 1, err
+}

@@ -86,6 +86,7 @@ var commands = [...]command{
 	{"explain", "say what create would do with a bundle", helpExplain, cmdExplain, false},
 	{"env", "show, build and check the tree QEMU runs from", helpEnv, cmdEnv, false},
 	{"check", "say what this host offers and lacks", helpCheck, cmdCheck, false},
+	{"install", "make runh known to Docker, containerd or CRI-O", helpInstall, cmdInstall, false},
 	{"pull", "say how to get an image (runh does not pull)", helpPull, cmdPull, false},
 }
 
