@@ -41,9 +41,13 @@ size: build
 	@sh testdata/size.sh runh
 
 install: build
-	install -D -m 0755 runh $(DESTDIR)$(PREFIX)/sbin/runh
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' sh testdata/install.sh
+
+# build/runh_VERSION_amd64.deb
+deb: build
+	@sh testdata/deb.sh
 
 clean:
 	rm -rf runh build
 
-.PHONY: build deps demo test test-vm lint fuzz bench conformance size install clean
+.PHONY: build deps demo test test-vm lint fuzz bench conformance size install deb clean
