@@ -111,13 +111,8 @@ func (n *node) images(add func(name, root string, args ...string)) {
 	busyboxRootfs(n.T, root)
 	add("bb", root, "sh")
 	add("pause", root, "sh", "-c", "trap exit TERM; sleep 100000 & wait")
-	dir, err := rtGuest()
-	n.must(err)
 	root = n.dir + "/image-hermit"
-	n.must(os.MkdirAll(root+"/hermit", 0o755))
-	for from, to := range map[string]string{"app": "app", "loader": "hermit-loader"} {
-		n.must(os.WriteFile(filepath.Join(root, "hermit", to), []byte(rtRead(n.T, filepath.Join(dir, from))), 0o755))
-	}
+	hermitRootfs(n.rt, root, "app")
 	add("hermit", root, "/hermit/app")
 }
 

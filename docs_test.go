@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -102,12 +103,11 @@ func TestQuickStart(t *testing.T) {
 	needs(t, hybridCgroup(), "cgroup v1")
 	needsPrograms(t, "dockerd", "containerd", "ctr", "/usr/bin/podman", "unshare", "make", "bash")
 	all := docCommands(t, "docs/quickstart.md")
-	r.Cleanup(func() { // what the managers leave of their containers' parents, if they are empty
-		for _, parent := range []string{r.token, "libpod_parent/*", "libpod_parent"} {
-			dirs, _ := filepath.Glob("/sys/fs/cgroup/*/" + parent)
-			for _, dir := range dirs {
-				os.Remove(dir)
-			}
+	r.Cleanup(func() {
+		rmLibpod()
+		dirs, _ := filepath.Glob("/sys/fs/cgroup/*/" + r.token) // Docker's, of its containers' parent
+		for _, dir := range dirs {
+			syscall.Rmdir(dir)
 		}
 	})
 	root := r.dir + "/bb"

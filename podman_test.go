@@ -70,7 +70,7 @@ func (p *podman) parent() string { return p.token + "parent" }
 
 func (p *podman) importImage(name, root string, changes ...string) {
 	p.Helper()
-	archive := p.dir + "/" + name + ".tar"
+	archive := p.dir + "/" + filepath.Base(name) + ".tar"
 	if out, err := exec.Command("tar", "-C", root, "-cf", archive, ".").CombinedOutput(); err != nil {
 		p.Fatalf("tar: %v: %s", err, out)
 	}
@@ -306,6 +306,61 @@ func TestPodmanPod(t *testing.T) {
 		t.Errorf("after stop: %s", s)
 	}
 	p.podman("pod", "rm", "-f", "-t", "0", pod).ok()
+}
+
+// rmLibpod removes podman's parent cgroup, in what uses no other, as far as it is empty.
+func rmLibpod() {
+	for _, parent := range []string{"libpod_parent/*/*", "libpod_parent/*", "libpod_parent"} {
+		dirs, _ := filepath.Glob("/sys/fs/cgroup/*/" + parent)
+		for _, dir := range dirs {
+			syscall.Rmdir(dir)
+		}
+	}
+}
+
+// Manifests of Kubernetes, in and out: docs/pod.yaml is played, and described again. And what is refused.
+func TestPodmanKube(t *testing.T) {
+	p := newPodman(t)
+	p.onlyRunh("only runh boots guests")
+	p.Cleanup(rmLibpod)
+	p.must(os.WriteFile(p.dir+"/containers.conf", []byte(rtRead(t, p.dir+"/containers.conf")+"infra_image = \"localhost/pause:latest\"\n"), 0o644))
+	root := p.dir + "/bb-again"
+	busyboxRootfs(t, root)
+	p.importImage("docker.io/library/busybox", root, "ENV PATH=/bin")
+	p.importImage("pause", root, `ENTRYPOINT ["/bin/sleep", "100000"]`)
+	root = filepath.Join(p.dir, "image-hermit")
+	hermitRootfs(p.rt, root, "app")
+	p.importImage("docker.io/library/hello-hermit", root)
+	manifest := strings.NewReplacer("name: hello", "name: "+p.token, "\n  restartPolicy", "\n  hostNetwork: true\n  restartPolicy").Replace(rtRead(t, "docs/pod.yaml"))
+	p.must(os.WriteFile(p.dir+"/pod.yaml", []byte(manifest), 0o644))
+	if res := p.podman("play", "kube", p.dir+"/pod.yaml"); res.code != 0 {
+		t.Fatalf("play kube: %d, %s", res.code, res.err)
+	}
+	p.Cleanup(func() { p.podman("pod", "rm", "-f", "-t", "0", p.token) })
+	p.eventually("the guest counts", func() bool { return strings.HasPrefix(p.podman("logs", p.token+"-guest").out, "of the guest\ncount 1\n") })
+	if out := p.podman("logs", p.token+"-sidecar").out; out != "of the sidecar\n" {
+		t.Errorf("log of the sidecar: %q", out)
+	}
+	out := p.podman("generate", "kube", p.token).out // it warns of annotations that are too long for Kubernetes
+	for _, want := range []string{"kind: Pod", "image: docker.io/library/hello-hermit:latest", "- of the guest", "memory: 256Mi"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("generate kube lacks %q: %s", want, out)
+		}
+	}
+	if res := p.podman("container", "checkpoint", p.token+"-guest"); res.code == 0 || !strings.Contains(res.err, "checkpoint") {
+		t.Errorf("checkpoint: exit code %d, %q", res.code, res.err)
+	}
+	if s := p.inspect(p.token+"-guest", "{{.State.Status}}"); s != "running" {
+		t.Errorf("after the refused checkpoint the guest is %s", s)
+	}
+	p.podman("pod", "restart", p.token)
+	p.eventually("the guest counts again", func() bool { return strings.Count(p.podman("logs", p.token+"-guest").out, "of the guest\ncount 1\n") == 2 })
+	if res := p.podman("play", "kube", "--down", p.dir+"/pod.yaml"); res.code != 0 {
+		t.Errorf("play kube --down: %d, %s", res.code, res.err)
+	}
+	if out := p.podman("ps", "-aq").ok().out; out != "" {
+		t.Errorf("left: %q", out)
+	}
 }
 
 // newPodmanUser is podman for an ordinary user with subordinate ids, whom nobody knows outside of this test's mount namespace: its
