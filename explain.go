@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,7 @@ func cmdExplain(g *globals, args []string) error {
 // is looked for in the rootfs as it lies there: mounts are not made.
 func explain(g *globals, bundle string) (*explanation, error) {
 	c := &creation{g: g, opts: createOptions{bundle: bundle, id: "explain"}}
+	c.child = os.Getpid() // with the id maps of a container without a user namespace: there is no other
 	if err := c.readBundle(); err != nil {
 		return nil, err
 	}
