@@ -72,10 +72,8 @@ func (c *creation) atMounted() error {
 			return err
 		}
 	}
-	root, err := c.openRoot()
-	if err != nil {
-		return err
-	}
+	root := p.received // as the init sees it, mounts included
+	p.received = -1
 	defer unix.Close(root)
 	if g, err := c.findGuest(root); err != nil {
 		return err
@@ -93,22 +91,6 @@ func (c *creation) atMounted() error {
 	}
 	p.writeFinish(exe.path, append(env, c.notifyEnv()...))
 	return p.proceed()
-}
-
-// openRoot opens the container's root as the init sees it, mounts included.
-func (c *creation) openRoot() (int, error) {
-	name := fmt.Sprintf("/proc/%d/fd/%d", c.child, c.init.root.fd)
-	if c.init.namespaces.joins(unix.CLONE_NEWNS) {
-		name = fmt.Sprintf("/proc/%d/root", c.child)
-	}
-	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err == nil {
-		return fd, nil
-	}
-	if _, gone := processStart(c.child); gone != nil {
-		return -1, c.explain(errStubDied)
-	}
-	return -1, fmt.Errorf("look into the container's root: %w", err)
 }
 
 // runFinish waits until the init has done everything but what start is for.

@@ -128,7 +128,10 @@ func signalAll(pids []int, sig unix.Signal) error {
 // worse than none.
 func (c *cgroup) freeze() error {
 	dir, v2 := c.freezer()
-	if dir == "" {
+	switch {
+	case len(c.places) == 0:
+		return errors.New("the container has no cgroup: cannot pause")
+	case dir == "":
 		return errors.New("the freezer cgroup is not mounted: cannot pause")
 	}
 	deadline := time.Now().Add(2 * time.Second)

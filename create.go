@@ -132,8 +132,12 @@ func (c *creation) readBundle() error {
 	if err != nil {
 		return err
 	}
+	if err := checkOrdinaryUser(spec); err != nil {
+		return err
+	}
 	c.spec = spec
 	p := &initPlan{spec: spec, rootfs: rootfs, noPivot: c.opts.noPivot}
+	p.owned = os.Geteuid() != 0 && hasNewUsers(spec)
 	p.id, p.process, p.linux, p.newKeyring = c.opts.id, spec.Process, spec.Linux, !c.opts.noNewKeyring
 	c.init = p
 	if err := c.checkHostMounts(); err != nil {
@@ -155,11 +159,7 @@ func (c *creation) readBundle() error {
 	if p.devices, err = specDevices(spec.Linux.Devices); err != nil {
 		return err
 	}
-	held := heldCapabilities()
-	if hasNamespace(spec, specs.UserNamespace) {
-		held = ^uint64(0) // root of a user namespace has them all, in it
-	}
-	if p.caps, err = readCapabilities(spec.Process.Capabilities, held, c.g.warnf); err != nil {
+	if p.caps, err = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), c.g.warnf); err != nil {
 		return err
 	}
 	if p.seccomp, err = readSeccomp(spec); err != nil {
@@ -293,6 +293,7 @@ func (c *creation) startInit() error {
 	c.closers = append(c.closers, host)
 	// Numbers for descriptors that the init will open itself.
 	p.root = rootfs{stub: p.stub, host: host, fd: p.inherit(host), null: p.inherit(host), tty: p.inherit(host), above: len(p.files)}
+	p.root.hostPids = !hasNamespace(c.spec, specs.PIDNamespace)
 	if err := p.writeSetup(); err != nil {
 		return err
 	}

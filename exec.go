@@ -76,7 +76,7 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 	if err := checkLabels(e.process); err != nil {
 		return nil, err
 	}
-	if e.caps, err = readCapabilities(e.process.Capabilities, heldCapabilities(), g.warnf); err != nil {
+	if e.caps, err = readCapabilities(e.process.Capabilities, heldCapabilities(spec), g.warnf); err != nil {
 		return nil, err
 	}
 	if e.seccomp, err = readSeccomp(spec); err != nil {
@@ -231,7 +231,10 @@ func (e *execution) launch(c *container) error {
 	e.joinCgroup(taskFDs)
 	e.runOn()
 	e.at("enter the container's namespaces")
-	flags := joinFlags(c.Pid)
+	flags, err := joinFlags(c.Pid)
+	if err != nil {
+		return err
+	}
 	if flags&unix.CLONE_NEWUSER != 0 {
 		e.spendPrivileges()
 		e.at("enter the container's namespaces")

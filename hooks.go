@@ -70,7 +70,10 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 		}
 		defer unix.Close(pidfd)
 		s.at("enter the container's namespaces")
-		flags := joinFlags(r.join)
+		flags, err := joinFlags(r.join)
+		if err != nil {
+			return err
+		}
 		s.call(unix.SYS_SETNS, s.inherit(pidfd), flags)
 		if flags&unix.CLONE_NEWUSER != 0 {
 			s.rootInside()
@@ -164,8 +167,7 @@ func memoryFile(name string, content []byte) (int, error) {
 
 // joinFlags are the namespaces in which a process differs from us; entering one
 // that is ours already may need privileges for nothing.
-func joinFlags(pid int) uint64 {
-	var flags uint64
+func joinFlags(pid int) (flags uint64, err error) {
 	for _, ns := range [...]struct {
 		file string
 		flag uint64
@@ -179,13 +181,19 @@ func joinFlags(pid int) uint64 {
 		{"user", unix.CLONE_NEWUSER},
 		{"time", unix.CLONE_NEWTIME},
 	} {
-		ours, err := os.Readlink("/proc/self/ns/" + ns.file)
-		theirs, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, ns.file))
-		if err == nil && err2 == nil && ours != theirs {
+		ours, missing := os.Readlink("/proc/self/ns/" + ns.file)
+		if missing != nil {
+			continue // a kernel without this kind
+		}
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, ns.file))
+		if err != nil {
+			return 0, fmt.Errorf("look at the container's namespaces: %w", err)
+		}
+		if ours != theirs {
 			flags |= ns.flag
 		}
 	}
-	return flags
+	return flags, nil
 }
 
 // exits says whether a process ends within the time.
@@ -232,7 +240,7 @@ func (c *container) runStartHooks(g *globals, spec *specs.Spec) error {
 	if spec.Hooks == nil || len(spec.Hooks.StartContainer) == 0 {
 		return nil
 	}
-	caps, err := readCapabilities(spec.Process.Capabilities, heldCapabilities(), g.warnf)
+	caps, err := readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), g.warnf)
 	if err != nil {
 		return err
 	}

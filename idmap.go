@@ -26,12 +26,12 @@ func writeIDMaps(pid int, uids, gids []specs.LinuxIDMapping) error {
 		}
 	}
 	for _, m := range [...]struct {
-		list         []specs.LinuxIDMapping
-		file, helper string
-		self         int
+		list                 []specs.LinuxIDMapping
+		file, helper, ranges string
+		self                 int
 	}{
-		{uids, "uid_map", "newuidmap", os.Geteuid()},
-		{gids, "gid_map", "newgidmap", os.Getegid()},
+		{uids, "uid_map", "newuidmap", "/etc/subuid", os.Geteuid()},
+		{gids, "gid_map", "newgidmap", "/etc/subgid", os.Getegid()},
 	} {
 		if privileged || onlySelf(m.list, m.self) {
 			var lines strings.Builder
@@ -50,7 +50,7 @@ func writeIDMaps(pid int, uids, gids []specs.LinuxIDMapping) error {
 			}
 		}
 		if err := runHelper(argv); err != nil {
-			return err
+			return fmt.Errorf("%w (more than the own id needs ranges in %s)", err, m.ranges)
 		}
 	}
 	return nil

@@ -79,8 +79,11 @@ func mapTree(tree, ns int, recursive bool) error {
 		flags |= unix.AT_RECURSIVE
 	}
 	err := unix.MountSetattr(tree, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)})
-	if err == unix.EINVAL {
+	switch err {
+	case unix.EINVAL:
 		return errors.New("the file system cannot do that")
+	case unix.EPERM:
+		return errors.New("only a privileged user of the file system's user namespace may do that")
 	}
 	return err
 }

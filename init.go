@@ -11,7 +11,8 @@
 //	placeCopyUp   the cwd is a tmpfs that wants a copy of what it covers
 //	placeConsole  the terminal exists; its master comes with the message
 //	placeMounted  the root file system is built, the host's is still there:
-//	              hooks, and the search for the executable, happen now
+//	              hooks, and the search for the executable, happen now; the
+//	              root comes with the message
 //	placeReady    everything is done but what start waits for
 //	placeArmed    the parent may go: the init no longer dies with it
 //	placeListener the filter is loaded, and its listener is for the agent; the
@@ -73,7 +74,13 @@ func (c *initPlan) writeSetup() error {
 	}
 	c.setSysctls()
 	c.enterCgroup()
-	c.meet(placeMounted)
+	c.at("open the root")
+	var root any = c.root.fd
+	if c.namespaces.joins(unix.CLONE_NEWNS) {
+		root = c.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
+	c.sendDescriptor(root, placeMounted)
+	c.await()
 	return nil
 }
 
@@ -183,6 +190,7 @@ func (c *initPlan) enterUserNamespace() {
 		return
 	}
 	c.rootInside()
+	c.stayVisible()
 }
 
 // rootInside becomes root in the user namespace that has just been entered.

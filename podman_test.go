@@ -363,50 +363,11 @@ func TestPodmanKube(t *testing.T) {
 	}
 }
 
-// newPodmanUser is podman for an ordinary user with subordinate ids, whom nobody knows outside of this test's mount namespace: its
-// files are mounted over those of /etc. All that the user starts is in a pid namespace, which ends with the test.
+// newPodmanUser is podman for the ordinary user of runtime_rootless_test.go.
 func newPodmanUser(t *testing.T) *podman {
 	t.Helper()
-	p := &podman{rt: newRT(t)}
-	needsPrograms(t, "newuidmap", "setpriv", "unshare", "nsenter")
-	const uid = 4321
-	p.must(os.Chmod(p.dir, 0o711))
-	p.bin, p.home = p.dir+"/runtime", p.dir+"/home"
-	if out, err := exec.Command("cp", p.rt.bin, p.bin).CombinedOutput(); err != nil {
-		t.Fatalf("cp: %v: %s", err, out)
-	}
-	p.must(os.Chmod(p.bin, 0o755))
-	p.must(os.Mkdir(p.home, 0o700))
-	p.must(os.Chown(p.home, uid, uid))
-	for _, f := range []struct{ name, line string }{
-		{"passwd", fmt.Sprintf("rootless:x:%d:%d::%s:/bin/sh\n", uid, uid, p.home)},
-		{"group", fmt.Sprintf("rootless:x:%d:\n", uid)},
-		{"subuid", "rootless:300000:65536\n"},
-		{"subgid", "rootless:300000:65536\n"},
-	} {
-		p.must(os.WriteFile(p.dir+"/"+f.name, []byte(rtReadOr("/etc/"+f.name)+f.line), 0o644))
-	}
-	holder := exec.Command("unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c",
-		"for f in passwd group subuid subgid; do mount --bind $f /etc/$f || exit; done; echo ready; cat; :")
-	holder.Dir = p.dir
-	out := newSink(t)
-	holder.Stdout, holder.Stderr = out.w, out.w
-	holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdin, err := holder.StdinPipe()
-	p.must(err)
-	p.must(holder.Start())
-	out.w.Close()
-	t.Cleanup(func() {
-		stdin.Close()
-		holder.Wait()
-	})
-	out.until("ready\n")
-	first := children(holder.Process.Pid)
-	if len(first) != 1 {
-		t.Fatalf("unshare has the children %v", first)
-	}
-	p.holder = first[0]
-	p.enter = []string{"nsenter", "-t", fmt.Sprint(first[0]), "-m", "-p", "setpriv", "--reuid", fmt.Sprint(uid), "--regid", fmt.Sprint(uid), "--clear-groups", "--"}
+	u := newOrdinary(t, "rootless:300000:65536\n")
+	p := &podman{rt: u.rt, home: u.home, bin: u.bin, enter: u.enter, holder: u.holder}
 	p.prepare()
 	return p
 }
@@ -441,7 +402,7 @@ func TestPodmanRootlessHermit(t *testing.T) {
 	p.want(p.run("--userns", "keep-id", "hermit", "exit", "7"), 7, rtLastWords(7))
 	c := p.start("hermit", "print", "one", ";", "count")
 	p.eventually("the guest counts in the logs", func() bool { return strings.HasPrefix(p.podman("logs", c).out, "one\ncount 1\n") })
-	p.wantJailed(p.qemu(), 332768, 365535)
+	p.wantJailed(descendant(p.rt, p.holder, "qemu"), 332768, 365535)
 	p.podman("stop", "-t", "20", c).ok()
 	if s := p.inspect(c, "{{.State.Status}} {{.State.ExitCode}}"); s != "exited 143" {
 		t.Errorf("after stop: %s", s)
@@ -452,20 +413,22 @@ func TestPodmanRootlessHermit(t *testing.T) {
 	p.podman("rm", d).ok()
 }
 
-// qemu is the one of the user's processes that is a QEMU, once its execve has happened.
-func (p *podman) qemu() (found int) {
-	p.Helper()
-	var look func(pid int)
-	look = func(pid int) {
-		if strings.HasPrefix(rtReadOr(fmt.Sprintf("/proc/%d/comm", pid)), "qemu") {
-			found = pid
-		}
-		for _, child := range children(pid) {
-			look(child)
-		}
+// A pod of an ordinary user's, of a Linux container and a Hermit application: both join the infra container's namespaces.
+func TestPodmanRootlessPod(t *testing.T) {
+	p := newPodmanUser(t)
+	pod := p.token + "pod"
+	p.podman("pod", "create", "--name", pod, "--network", "none", "--infra-image", "bb", "--infra-command", "sleep 1000").ok()
+	p.Cleanup(func() { p.podman("pod", "rm", "-f", "-t", "0", pod) })
+	p.podman("run", "-d", "--pod", pod, "--name", pod+"a", "--cap-add", "NET_ADMIN", "bb", "sh", "-c", "ip addr add 10.7.7.7/32 dev lo && exec sleep 1000").ok()
+	p.eventually("the other container sees the address", func() bool {
+		return strings.Contains(p.podman("run", "--rm", "--pod", pod, "bb", "ip", "-o", "addr").out, "10.7.7.7")
+	})
+	p.want(p.podman("exec", pod+"a", "sh", "-c", "id -u; exit 4"), 4, "0\n")
+	if p.isRunh() {
+		p.importHermit()
+		p.want(p.podman("run", "--rm", "--pod", pod, "hermit", "exit", "7"), 7, rtLastWords(7))
 	}
-	p.eventually("QEMU is there", func() bool { look(p.holder); return found != 0 })
-	return found
+	p.podman("pod", "rm", "-f", "-t", "0", pod).ok()
 }
 
 func TestPodmanRootlessExec(t *testing.T) { newPodmanUser(t).testExec() }

@@ -24,6 +24,7 @@ type processPlan struct {
 	preserved  int // how many of the caller's descriptors from 3 on are the process's
 	listener   int // descriptor in the stub of the start socket, if it waits for start
 
+	owned     bool // an ordinary user looks into a user namespace that he owns, see stayVisible
 	scheduled bool // see schedule
 	proc      int  // the host's procfs in the stub, where there are labels to set
 
@@ -56,6 +57,7 @@ func (c *processPlan) become(exe string) {
 		c.keep = 1 << unix.CAP_SYS_ADMIN
 	}
 	c.identity(p.User, c.caps, c.keep)
+	c.stayVisible()
 	if p.NoNewPrivileges {
 		c.at("set no_new_privs")
 		c.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -118,8 +120,16 @@ func readCapabilities(c *specs.LinuxCapabilities, held uint64, warn func(string,
 	return sets, nil
 }
 
-// heldCapabilities is what this process may pass on: its permitted set.
-func heldCapabilities() uint64 {
+// heldCapabilities is what this process may pass on: its permitted set. Root of
+// a user namespace has them all, in it.
+func heldCapabilities(spec *specs.Spec) uint64 {
+	if hasNamespace(spec, specs.UserNamespace) {
+		return ^uint64(0)
+	}
+	return ownCapabilities()
+}
+
+func ownCapabilities() uint64 {
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
 	if err := unix.Capget(&hdr, &data[0]); err != nil {
@@ -262,6 +272,15 @@ func (c *processPlan) cleanStart() {
 	c.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }
 
+// stayVisible lets an ordinary user look into the init that he has started: he
+// lacks CAP_SYS_PTRACE over it until its execve. Nobody else is in the user
+// namespace yet, and who is in another may not look into this one.
+func (c *processPlan) stayVisible() {
+	if c.owned {
+		c.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
+	}
+}
+
 const sigSetmask = 2
 
 func (p *program) dieWithParent() {
@@ -284,7 +303,7 @@ func (p *program) forkSibling(namespaces uint64) call {
 }
 
 // sendDescriptor reports a place, with a descriptor in the message.
-func (p *program) sendDescriptor(fd call, place uint64) {
+func (p *program) sendDescriptor(fd any, place uint64) {
 	// struct cmsghdr {len, level, type} and the number, which is stored there
 	// as a 64-bit result: the padding takes the upper half.
 	control := p.words(20, uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32, 0)

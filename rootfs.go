@@ -16,13 +16,14 @@ import (
 // stub has a fixed number, so that everything above it can be closed in one go.
 type rootfs struct {
 	*stub
-	fd     int      // the root, in the stub
-	host   int      // the same directory, here: only for reading names
-	null   int      // the host's /dev/null, in the stub
-	tty    int      // the terminal's slave, in the stub, if there is one
-	above  int      // descriptors from here on are short-lived
-	count  int      // mounts so far
-	covers []string // destinations of mounts so far
+	fd       int      // the root, in the stub
+	host     int      // the same directory, here: only for reading names
+	null     int      // the host's /dev/null, in the stub
+	tty      int      // the terminal's slave, in the stub, if there is one
+	hostPids bool     // the container has no pid namespace of its own
+	above    int      // descriptors from here on are short-lived
+	count    int      // mounts so far
+	covers   []string // destinations of mounts so far
 }
 
 // mountRoot makes the rootfs a mount of its own, in the new mount namespace or,
@@ -244,7 +245,10 @@ func (r *rootfs) mount(m mountRequest) error {
 
 	if m.remount {
 		fd := r.open(m.dest, unix.O_PATH, 0)
-		r.setattr(fd, m.set, m.clear, m.propagation)
+		r.setFlags(fd, m.set, m.clear, m.propagation&unix.MS_REC)
+		if m.propagation != 0 {
+			r.setattr(fd, 0, 0, m.propagation)
+		}
 		return nil
 	}
 	target := r.target(m.dest, directory, resolve)
@@ -284,16 +288,31 @@ func (r *rootfs) refuseProcfs(target any) {
 // can see it, and attaches it.
 func (r *rootfs) bind(m mountRequest, target any) {
 	tree := r.clone(&m)
-	if m.set|m.clear != 0 {
-		r.setattr(tree, m.set, m.clear, 0)
-	}
-	if m.rset|m.rclear != 0 {
-		r.setattr(tree, m.rset, m.rclear, unix.MS_REC)
-	}
+	r.setFlags(tree, m.set, m.clear, 0)
+	r.setFlags(tree, m.rset, m.rclear, unix.MS_REC)
 	if m.propagation != 0 {
 		r.setattr(tree, 0, 0, m.propagation)
 	}
 	r.call(unix.SYS_MOVE_MOUNT, tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+// setFlags is setattr for a mount that is the host's. In a user namespace what the
+// host has forbidden on it (dev, suid, exec, rw, another atime) stays forbidden,
+// and is not asked for a second time.
+func (r *rootfs) setFlags(fd any, set, clear uint64, depth uintptr) {
+	if set|clear == 0 {
+		return
+	}
+	try := r.setattr(fd, set, clear, depth)
+	if clear == 0 {
+		return
+	}
+	var locked, done label
+	try.on(unix.EPERM, &locked)
+	r.jump(&done)
+	r.place(&locked)
+	r.setattr(fd, set&^atime, 0, depth)
+	r.place(&done)
 }
 
 // fresh mounts a new file system. A read-only tmpfs becomes so only after what
@@ -309,20 +328,40 @@ func (r *rootfs) fresh(m mountRequest, target any) {
 		source = m.fstype
 	}
 	mount := r.call(unix.SYS_MOUNT, source, ".", m.fstype, flags, strings.Join(m.data, ","))
+	var refused, done label
 	if data, has := withoutGroup(m.data); m.fstype == "devpts" && has {
 		// Every config asks for group 5, which the user namespace need not know.
-		var unknown, done label
-		mount.on(unix.EINVAL, &unknown)
+		mount.on(unix.EINVAL, &refused)
 		r.jump(&done)
-		r.place(&unknown)
+		r.place(&refused)
 		r.call(unix.SYS_MOUNT, source, ".", m.fstype, flags, strings.Join(data, ","))
-		r.place(&done)
+	} else if host := r.hostsOwn(m.fstype); host != "" {
+		mount.on(unix.EPERM, &refused)
+		r.jump(&done)
+		r.place(&refused)
+		tree := r.call(unix.SYS_OPEN_TREE, at_FDCWD, host, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		r.setFlags(tree, m.set, m.clear, unix.MS_REC)
+		r.call(unix.SYS_MOVE_MOUNT, tree, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	}
+	r.place(&done)
 	r.labelRoot(&m)
 	if m.rset|m.rclear != 0 || m.propagation != 0 {
 		fd := r.open(m.dest, unix.O_PATH, 0)
 		r.setattr(fd, m.rset, m.rclear, m.propagation)
 	}
+}
+
+// hostsOwn is where the host has mounted a file system that shows a namespace, for
+// a user namespace that may not mount it: it shares that namespace with the host.
+// A sysfs is refused as well where the host hides a part of its own.
+func (r *rootfs) hostsOwn(fstype string) string {
+	switch {
+	case fstype == "sysfs":
+		return "/sys"
+	case fstype == "proc" && r.hostPids:
+		return "/proc"
+	}
+	return ""
 }
 
 // withoutGroup is a file system's options but for the group.

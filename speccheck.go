@@ -11,6 +11,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -313,6 +314,12 @@ func hasNamespace(s *specs.Spec, kind specs.LinuxNamespaceType) bool {
 	return namespaceOf(s, kind) != nil
 }
 
+// hasNewUsers: does the container get a user namespace of its own?
+func hasNewUsers(s *specs.Spec) bool {
+	ns := namespaceOf(s, specs.UserNamespace)
+	return ns != nil && ns.Path == ""
+}
+
 func namespaceOf(s *specs.Spec, kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
 	for i := range s.Linux.Namespaces {
 		if s.Linux.Namespaces[i].Type == kind {
@@ -337,12 +344,33 @@ func checkIDMappings(s *specs.Spec) error {
 		return fmt.Errorf("process.user.uid %d has no place in linux.uidMappings", s.Process.User.UID)
 	case mapped && user.Path == "" && !hasID(l.GIDMappings, s.Process.User.GID):
 		return fmt.Errorf("process.user.gid %d has no place in linux.gidMappings", s.Process.User.GID)
+	case hasNewUsers(s) && len(s.Process.User.AdditionalGids) > 0 && onlySelf(l.GIDMappings, os.Getegid()) && ownCapabilities()&(1<<unix.CAP_SETGID) == 0:
+		return errors.New("process.user.additionalGids: an ordinary user who maps only the own group may not set others (setgroups is denied there)")
 	case len(l.TimeOffsets) > 0 && (time == nil || time.Path != ""):
 		return errors.New("linux.timeOffsets needs a new time namespace")
 	}
 	for clock := range l.TimeOffsets {
 		if clock != "monotonic" && clock != "boottime" {
 			return fmt.Errorf("linux.timeOffsets: unknown clock %q: monotonic and boottime have offsets", clock)
+		}
+	}
+	return nil
+}
+
+// checkOrdinaryUser refuses what only a privileged user may have, in the words of
+// the config rather than of a system call half-way. Root of a user namespace is an
+// ordinary user where limits are concerned: the kernel says so then.
+func checkOrdinaryUser(s *specs.Spec) error {
+	if ownCapabilities()&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		return nil
+	}
+	if !hasNamespace(s, specs.UserNamespace) {
+		return errors.New("linux.namespaces has no user namespace: an ordinary user cannot do without one (see runh spec --rootless)")
+	}
+	for _, l := range s.Process.Rlimits {
+		var own unix.Rlimit
+		if unix.Getrlimit(rlimitNumber(l.Type), &own) == nil && l.Hard > own.Max {
+			return fmt.Errorf("process.rlimits: %s: hard limit %d is more than the caller's own %d, which only a privileged user may raise", l.Type, l.Hard, own.Max)
 		}
 	}
 	return nil
