@@ -208,8 +208,12 @@ func TestTemplateTrouble(t *testing.T) {
 		t.Errorf("%d templates, want %d", n, maxTemplates)
 	}
 	for _, x := range []struct{ key, v, text string }{
-		{"template", "a/b", "allowed are 1 to 64 letters"}, {"template", "", "allowed are 1 to 64 letters"}, {"template", "..", "allowed are 1 to 64 letters"},
-		{"template_at", "61s", "up to 1m0s"}, {"template_at", "-1s", "up to 1m0s"}, {"template_at", strings.Repeat("x", 200), "200 bytes"},
+		{"template", "a/b", "allowed are 1 to 64 letters"},
+		{"template", "", "allowed are 1 to 64 letters"},
+		{"template", "..", "allowed are 1 to 64 letters"},
+		{"template_at", "61s", "up to 1m0s"},
+		{"template_at", "-1s", "up to 1m0s"},
+		{"template_at", strings.Repeat("x", 200), "200 bytes"},
 	} {
 		r.global = nil
 		r.guest("app", args, withTemplate("t", ""), func(s *specs.Spec) { s.Annotations[annotationPrefix+x.key] = x.v }).tryCreate().fails(x.text)
