@@ -56,7 +56,7 @@ func cmdCheck(g *globals, args []string) error {
 
 // checkHost looks at one thing after the other.
 func checkHost(g *globals) []finding {
-	return []finding{checkKernel(), checkQEMU(g), checkKVM(), checkTun(), checkVhostNet(), checkCgroups()}
+	return []finding{checkKernel(), checkQEMU(g), checkKVM(), checkTun(), checkVhostNet(), checkVirtiofsd(g), checkCgroups()}
 }
 
 func checkKernel() finding {
@@ -117,6 +117,19 @@ func checkVhostNet() finding {
 		return finding{what: "vhost-net", answer: "absent", advice: "not needed; modprobe vhost_net makes networks with a tap faster"}
 	}
 	return finding{what: "vhost-net", answer: "there"}
+}
+
+func checkVirtiofsd(g *globals) finding {
+	f := finding{what: "virtiofsd", answer: "none"}
+	env, err := findEnv(g.root, envDirectory(g, &hermitConfig{}))
+	if err == nil && env.Virtiofsd != nil {
+		f.answer = env.Virtiofsd.String()
+		if env.Virtiofsd.Rust {
+			return f
+		}
+	}
+	f.advice = "guests that see their containers' files and volumes need the one that is written in Rust (Debian 13: virtiofsd)"
+	return f
 }
 
 func checkCgroups() finding {

@@ -96,6 +96,8 @@ func (c *container) saveGuest(o *checkpointOptions, paused bool) error {
 		return errors.New("a guest's memory is written as a whole: --pre-dump and --parent-path are for Linux containers")
 	case o.pageServer != "" || o.statusFD != "":
 		return errors.New("a guest's memory is written to --image-path: --page-server and --status-fd are for Linux containers")
+	case c.Hermit.Share != "":
+		return errSharedState
 	}
 	out, err := newImage(o.imagePath)
 	if err != nil {

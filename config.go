@@ -39,6 +39,7 @@ type hermitConfig struct {
 	loader           string
 	hermitEnv        string
 	network          string
+	share            string
 	allowAnnotations *[]string // nil allows all
 	allowImageVMM    bool
 	allowVMPaths     bool
@@ -69,7 +70,8 @@ type hermitSettings struct {
 	qemu        string
 	qemuArgs    []string
 
-	gids []specs.LinuxIDMapping // of the container's user namespace, once it is known
+	gids  []specs.LinuxIDMapping // of the container's user namespace, once it is known
+	share string
 }
 
 // loadHermitConfig reads the configuration from path, or from its usual place, where it may be missing.
@@ -158,6 +160,8 @@ func (c *hermitConfig) set(key string, v any) error {
 		str(&c.hermitEnv, checkAbsolute)
 	case "network":
 		str(&c.network, checkNetwork)
+	case "share":
+		str(&c.share, checkShare)
 	case "allow_annotations":
 		values, ok := v.([]any)
 		if !ok {
@@ -178,7 +182,7 @@ func (c *hermitConfig) set(key string, v any) error {
 	case "quiet":
 		str(&c.quiet, checkQuiet)
 	default:
-		return fmt.Errorf("unknown key %q: allowed are kvm, smp, memory_size, accel, machine, cpu, loader, hermit_env, network, allow_annotations, allow_image_vmm, allow_vm_paths, quiet", key)
+		return fmt.Errorf("unknown key %q: allowed are kvm, smp, memory_size, accel, machine, cpu, loader, hermit_env, network, share, allow_annotations, allow_image_vmm, allow_vm_paths, quiet", key)
 	}
 	return err
 }
@@ -210,12 +214,6 @@ func readAnnotations(spec *specs.Spec, c *hermitConfig) (*hermitSettings, error)
 }
 
 func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
-	later := func(allowed ...string) error {
-		if err := checkWord(name, v, allowed...); err != nil {
-			return err
-		}
-		return fmt.Errorf("%s is %q: this build cannot do it yet", name, v)
-	}
 	switch name {
 	case "mode":
 		s.mode = v
@@ -250,9 +248,8 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 	case "template_at":
 		return s.template.setPoint(name, v)
 	case "share":
-		if v != "none" {
-			return later("none", "rootfs")
-		}
+		s.share = v
+		return checkShare(name, v)
 	case "mtu":
 		if _, err := parseRange(name, v, 576, 65535); err != nil {
 			return err
@@ -298,6 +295,7 @@ func checkAccel(name, v string) error { return checkWord(name, v, "auto", "kvm",
 func checkMachine(name, v string) error { return checkWord(name, v, "auto", "microvm", "pc", "q35") }
 
 func checkQuiet(name, v string) error { return checkWord(name, v, "off", "kernel", "all") }
+func checkShare(name, v string) error { return checkWord(name, v, "auto", "rootfs", "none") }
 
 func checkNetwork(name, v string) error {
 	if v == "direct" || v == "shared" {

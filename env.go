@@ -26,7 +26,8 @@ type hermitEnv struct {
 	LibPath string    `json:"libPath,omitempty"` // LD_LIBRARY_PATH in the jail
 	Files   []envFile `json:"files"`
 
-	image []*jailFile // directories of the image, opened, if its own QEMU is to run
+	image     []*jailFile // directories of the image, opened, if its own QEMU is to run
+	Virtiofsd *shareEnv   `json:"virtiofsd,omitempty"` // nil: there is none
 }
 
 // envFile is one name in the jail.
@@ -75,6 +76,9 @@ func envOf(stateRoot, qemu string) (*hermitEnv, error) {
 		return env, nil
 	}
 	env, complete, err := hostEnv(qemu)
+	if err == nil {
+		env.Virtiofsd = hostVirtiofsd()
+	}
 	if err == nil && complete {
 		writeEnvCache(cache, key, env)
 	}
@@ -133,6 +137,7 @@ func treeEnv(dir string) (*hermitEnv, error) {
 			env.Files = append(env.Files, envFile{Guest: "/" + name, Link: target})
 		}
 	}
+	env.Virtiofsd = treeVirtiofsd(root, env.Files)
 	return env, nil
 }
 
@@ -212,18 +217,12 @@ func hostEnv(qemu string) (env *hermitEnv, complete bool, err error) {
 		}
 	}
 	if interp != "" {
-		add(interp, "")
 		for _, m := range modules {
 			libs, err := listLibraries(interp, m)
 			if err != nil {
 				return nil, false, fmt.Errorf("QEMU %s: %w", qemu, err)
 			}
-			for _, lib := range libs {
-				add(lib, "")
-				if d := filepath.Dir(lib); lib != interp && !slices.Contains(filepath.SplitList(env.LibPath), d) {
-					env.LibPath = strings.TrimPrefix(env.LibPath+":"+d, ":")
-				}
-			}
+			env.Files, env.LibPath = addLibraries(env.Files, env.LibPath, interp, libs)
 		}
 	}
 	// Firmware: what strace shows a machine without graphics, disks and network boot to open.
@@ -246,6 +245,19 @@ func hostEnv(qemu string) (env *hermitEnv, complete bool, err error) {
 		complete = complete && (found || !fw.must)
 	}
 	return env, complete, nil
+}
+
+// addLibraries adds a program's dynamic linker and libraries, each once and at its own path.
+func addLibraries(files []envFile, libPath, interp string, libs []string) ([]envFile, string) {
+	for _, lib := range append([]string{interp}, libs...) {
+		if !slices.ContainsFunc(files, func(f envFile) bool { return f.Guest == lib }) {
+			files = append(files, envFile{Host: lib, Guest: lib})
+		}
+		if d := filepath.Dir(lib); lib != interp && !slices.Contains(filepath.SplitList(libPath), d) {
+			libPath = strings.TrimPrefix(libPath+":"+d, ":")
+		}
+	}
+	return files, libPath
 }
 
 // listLibraries asks the dynamic linker what it would load for file. Its own answer counts: search
@@ -332,7 +344,7 @@ func regularFile(p string) bool {
 func envKey(qemu string, st *unix.Stat_t) string {
 	var ld unix.Stat_t
 	unix.Stat("/etc/ld.so.cache", &ld) // all zero where the linker has none
-	return fmt.Sprint("runh/1 ", qemu, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim, ld.Ino, ld.Size, ld.Mtim)
+	return fmt.Sprint("runh/2 ", virtiofsdKey(), qemu, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim, ld.Ino, ld.Size, ld.Mtim)
 }
 
 type envCache struct {

@@ -55,8 +55,9 @@ func showEnv(g *globals) error {
 		from = "the tree " + dir
 	}
 	fmt.Fprintf(&b, "qemu   %s\nfrom   %s\n", env.QEMU, from)
+	fmt.Fprintf(&b, "files  %s\n", env.Virtiofsd)
 	var total int64
-	for _, f := range env.Files {
+	for _, f := range env.allFiles() {
 		switch {
 		case f.Link != "":
 			fmt.Fprintf(&b, "       %s -> %s\n", f.Guest, f.Link)
@@ -129,7 +130,8 @@ func buildEnv(g *globals, dir string) error {
 		return err
 	}
 	var total int64
-	for _, f := range env.Files {
+	files := env.allFiles()
+	for _, f := range files {
 		n, err := copyEnvFile(f, filepath.Join(tmp, f.Guest))
 		if err != nil {
 			return err
@@ -143,7 +145,7 @@ func buildEnv(g *globals, dir string) error {
 	if err != nil {
 		return fmt.Errorf("put the environment at %s: %w", dir, err)
 	}
-	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(env.Files), total/1e6, total%1e6/1e5))
+	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(files), total/1e6, total%1e6/1e5))
 }
 
 func copyEnvFile(f envFile, to string) (int64, error) {

@@ -26,6 +26,7 @@ type explanation struct {
 	Needs    int      `json:"needsMiB,omitempty"` // with QEMU and keeper
 	Limit    int64    `json:"memoryLimitMiB,omitempty"`
 	Network  string   `json:"network,omitempty"`
+	Share    string   `json:"share,omitempty"`
 	BootArgs string   `json:"bootArgs,omitempty"`
 	Dropped  []string `json:"droppedVariables,omitempty"` // for which the kernel's command line has no room
 	VMM      string   `json:"vmm,omitempty"`              // whose QEMU it is: "host" or "image"
@@ -108,14 +109,15 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	if e.VMM = "host"; len(guest.env.image) > 0 {
 		e.VMM = "image"
 	}
+	e.Share = guest.share.String()
 	e.QEMU = append([]string{guest.env.QEMU}, qemuArgs(vm, vmmQMP)...)
-	e.NoEffect = notForGuests(c)
+	e.NoEffect = notForGuests(c, guest.share != nil)
 	return e, nil
 }
 
 // notForGuests are the fields that describe a Linux process, which a guest is
 // not. They hold for what `exec` runs beside it.
-func notForGuests(c *creation) []string {
+func notForGuests(c *creation, shared bool) []string {
 	var list []string
 	p := c.spec.Process
 	for _, f := range []struct {
@@ -128,7 +130,7 @@ func notForGuests(c *creation) []string {
 		{"process.rlimits", len(p.Rlimits) > 0},
 		{"process.noNewPrivileges", p.NoNewPrivileges},
 		{"linux.seccomp", c.spec.Linux.Seccomp != nil},
-		{"root.readonly", c.spec.Root.Readonly},
+		{"root.readonly", c.spec.Root.Readonly && !shared},
 	} {
 		if f.set {
 			list = append(list, f.name)
@@ -157,6 +159,7 @@ func (e *explanation) text() string {
 	}
 	line("memory", "%s", memory)
 	line("network", "%s", e.Network)
+	line("files", "%s", e.Share)
 	line("boot args", "%s", e.BootArgs)
 	if len(e.Dropped) > 0 {
 		line("left out", "%s: the kernel's command line has no room", strings.Join(e.Dropped, " "))

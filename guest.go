@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +21,7 @@ type guest struct {
 	loader *hermitLoader // nil: the application boots by itself
 	env    *hermitEnv
 	vm     *vmConfig
+	share  *sharePlan // nil: the guest gets no files
 
 	uids, gids []specs.LinuxIDMapping // of the user namespace that it runs in
 
@@ -139,7 +141,13 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, firstWord(settings.hostLoader, config.loader)); err != nil {
 		return err
 	}
-	if g.vm, err = newVM(c.spec, config, settings, g.app, g.loader); err != nil {
+	if g.env, err = c.chooseEnv(settings, root, envDir); err != nil {
+		return err
+	}
+	if g.share, err = c.planShare(o, g.app, g.env); err != nil {
+		return err
+	}
+	if g.vm, err = newVM(c.spec, config, settings, g.app, g.loader, g.share); err != nil {
 		return err
 	}
 	room := maxBootArgs
@@ -156,24 +164,30 @@ func (c *creation) planGuest(g *guest, root int) error {
 		c.g.warnf("%s", w)
 	}
 	switch {
-	case settings.imageVMM:
-		g.env, err = imageEnv(root)
-	case settings.qemu != "":
-		if g.env, err = envOf(c.g.root, settings.qemu); err == nil && g.env == nil {
-			err = fmt.Errorf("vm.hypervisor.path is %q: it is no program of the host", settings.qemu)
-		}
-	default:
-		g.env, err = findEnv(c.g.root, envDir)
-	}
-	switch {
-	case err != nil:
+	case g.share != nil && (c.from != nil || settings.template.name != ""):
+		return errSharedState
 	case c.from != nil:
-		err = c.from.adopt(g, root)
+		return c.from.adopt(g, root)
 	case settings.template.name != "":
 		line, _, _ := bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, 0, room) // as above, without the frequency
-		err = c.findTemplate(g, &settings.template, line)
+		return c.findTemplate(g, &settings.template, line)
 	}
-	return err
+	return nil
+}
+
+// chooseEnv is where QEMU comes from: the image, a path in the vm section, or the environment.
+func (c *creation) chooseEnv(s *hermitSettings, root int, envDir string) (*hermitEnv, error) {
+	switch {
+	case s.imageVMM:
+		return imageEnv(root)
+	case s.qemu != "":
+		env, err := envOf(c.g.root, s.qemu)
+		if err == nil && env == nil {
+			err = fmt.Errorf("vm.hypervisor.path is %q: it is no program of the host", s.qemu)
+		}
+		return env, err
+	}
+	return findEnv(c.g.root, envDir)
 }
 
 // startGuest accompanies the init through the fork of the VMM to the point
@@ -203,8 +217,8 @@ func (c *creation) startGuest(g *guest) error {
 		return err
 	}
 	hostFiles := []string{self}
-	for _, f := range jail.files {
-		if f.Host != "" {
+	for _, f := range jail.allFiles() {
+		if f.Host != "" && !slices.Contains(hostFiles, f.Host) {
 			hostFiles = append(hostFiles, f.Host)
 		}
 	}
@@ -226,10 +240,15 @@ func (c *creation) startGuest(g *guest) error {
 		p.at("take the log")
 		logFD = p.receiveFiles(1)[0]
 	}
+	p.protectRoot()
+	if jail.share != nil {
+		p.takeShare(jail.share)
+		p.forkVirtiofsd(jail)
+	}
 	var io vmmPipes
 	pidfd := p.forkVMM(jail, &io)
-	p.closeRoot()
-	p.becomeKeeper(&io, pidfd, logFD, g, c.g)
+	p.enterRoot()
+	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, c.g)
 	if err := p.proceed(); err != nil {
 		return c.explain(err)
 	}
@@ -257,8 +276,8 @@ func (c *creation) startGuest(g *guest) error {
 	if g.from != nil {
 		c.Hermit.Printed = g.from.Console.Position
 	}
-	c.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s", g.app.path,
-		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.Hermit.Loader, g.env.QEMU)
+	c.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s, files %s", g.app.path,
+		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.Hermit.Loader, g.env.QEMU, g.share)
 	return nil
 }
 
@@ -296,6 +315,11 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 			j.groups = append(j.groups, group)
 		}
 	}
+	if g.share != nil {
+		if j.share, err = c.planShareJail(g.share); err != nil {
+			return nil, err
+		}
+	}
 	filter, err := compileSeccomp(vmmSeccomp(g.vm))
 	if err != nil {
 		return nil, fmt.Errorf("the VMM's seccomp filter: %w", err)
@@ -331,7 +355,7 @@ func newJailFile(name string, fd int, host bool) (jailFile, error) {
 // becomeKeeper turns the init into the keeper: a runh that can be seen from
 // inside only through a read-only mount (CVE-2019-5736), root with no power
 // but to signal what is in its pid namespace.
-func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, guest *guest, g *globals) {
+func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals) {
 	c.sessionKeyring()
 	terminal := c.process.Terminal
 	if terminal {
@@ -340,7 +364,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, guest 
 		c.ownStdio(c.files, c.process.User.UID)
 	}
 	c.at("keeper: move descriptors")
-	plan := keeperPlan{log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal}
+	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal}
 	plan.button = guest.vm.Machine != "microvm"
 	plan.noLoader = guest.vm.Quiet == "all"
 	plan.mark = hex.EncodeToString([]byte(guest.mark))
@@ -358,6 +382,10 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, pidfd valueAt, log valueAt, guest 
 	move(&plan.serialIn, io.serialIn[1])
 	move(&plan.serialOut, io.serialOut[0])
 	move(&plan.errors, io.errors[0])
+	if share != nil {
+		move(&plan.share, share.pidfd)
+		move(&plan.shareErrs, share.errors[0])
+	}
 	move(&plan.start, c.listener)
 	move(&plan.ready, syncFD)
 	if log != 0 {

@@ -302,7 +302,16 @@ func (a *hermitApp) readNotes(b []byte) {
 // bus exists, but with every address 0). The features are told by texts that such kernels contain;
 // in doubt the answer is pc, where the other kernels boot too, only without a network device.
 func (a *hermitApp) machineFor() (string, error) {
-	marks := [][]byte{[]byte("requires an ACPI-compliant system"), []byte(" PCI BUS INFORMATION ")}
+	found, err := a.contains("requires an ACPI-compliant system", " PCI BUS INFORMATION ")
+	if err != nil {
+		return "", err
+	}
+	return map[bool]string{true: "pc", false: "microvm"}[found], nil
+}
+
+// contains says whether one of these short texts is in the application, or may be: a file that is too large
+// to be searched, or shrinks meanwhile, could hold anything.
+func (a *hermitApp) contains(texts ...string) (bool, error) {
 	const overlap = 64
 	buf := make([]byte, 256<<10)
 	left := int64(maxScan)
@@ -310,26 +319,26 @@ func (a *hermitApp) machineFor() (string, error) {
 		kept := 0
 		for s.len > 0 {
 			if left <= 0 {
-				return "pc", nil
+				return true, nil
 			}
 			n, err := preadFull(a.file, buf[kept:kept+int(min(s.len, int64(len(buf)-kept)))], s.off)
 			if err != nil {
-				return "", fmt.Errorf("read %s: %w", a.path, err)
+				return false, fmt.Errorf("read %s: %w", a.path, err)
 			}
 			if n == 0 {
-				return "pc", nil // the file shrank under us
+				return true, nil
 			}
 			s.off, s.len, left = s.off+int64(n), s.len-int64(n), left-int64(n)
 			b := buf[:kept+n]
-			for _, m := range marks {
-				if bytes.Contains(b, m) {
-					return "pc", nil
+			for _, text := range texts {
+				if bytes.Contains(b, []byte(text)) {
+					return true, nil
 				}
 			}
 			kept = copy(buf, b[max(0, len(b)-overlap):])
 		}
 	}
-	return "microvm", nil
+	return false, nil
 }
 
 // atLeast says whether the kernel inside is known to be version major.minor or newer.

@@ -299,10 +299,13 @@ func (p *program) privateProc() call {
 
 // closeRoot hides and write-protects what the spec says, and enters the rootfs.
 func (c *initPlan) closeRoot() {
+	c.protectRoot()
+	c.enterRoot()
+}
+
+func (c *initPlan) protectRoot() {
 	if c.namespaces.joins(unix.CLONE_NEWNS) {
-		c.at("enter the root of the mount namespace")
-		c.call(unix.SYS_CHDIR, "/")
-		return
+		return // it is as its owner has made it
 	}
 	r := &c.root
 	for _, path := range c.spec.Linux.ReadonlyPaths {
@@ -316,6 +319,15 @@ func (c *initPlan) closeRoot() {
 		c.at("make the rootfs read-only")
 		r.setattr(r.fd, unix.MOUNT_ATTR_RDONLY, 0, 0)
 	}
+}
+
+func (c *initPlan) enterRoot() {
+	if c.namespaces.joins(unix.CLONE_NEWNS) {
+		c.at("enter the root of the mount namespace")
+		c.call(unix.SYS_CHDIR, "/")
+		return
+	}
+	r := &c.root
 	if c.namespaces.isNew(unix.CLONE_NEWNS) {
 		r.pivot(c.noPivot)
 	} else {

@@ -39,9 +39,10 @@ type vmmJail struct {
 	gid     uint32
 	groups  []uint32
 	seccomp *seccompFilter
-	stateAt valueAt  // in the stub
-	state   *os.File // what QEMU goes on from, nil: it boots
-	at      string   // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
+	stateAt valueAt    // in the stub
+	state   *os.File   // what QEMU goes on from, nil: it boots
+	share   *shareJail // nil: no files are shared
+	at      string     // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
 }
 
 // jailFile is a file that the parent has opened and sends to the init.
@@ -168,12 +169,7 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.at("VMM jail: make it read-only")
 	p.call(unix.SYS_MOUNT_SETATTR, at_FDCWD, ".", unix.AT_RECURSIVE, p.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID, 0, 0, 0), 32)
 
-	p.at("VMM jail: enter it")
-	old := p.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	p.call(unix.SYS_PIVOT_ROOT, ".", ".")
-	p.call(unix.SYS_FCHDIR, old)
-	p.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
-	p.call(unix.SYS_CHDIR, "/")
+	p.enterJail("VMM jail")
 
 	p.at("VMM jail: connect")
 	p.call(unix.SYS_DUP3, io.serialIn[0], 0, 0)
@@ -181,6 +177,9 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.call(unix.SYS_DUP3, io.errors[1], 2, 0)
 	p.call(unix.SYS_DUP3, io.qmp[1], vmmQMP, 0)
 	p.call(unix.SYS_CLOSE_RANGE, vmmQMP+1, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+	if j.share != nil {
+		p.call(unix.SYS_DUP3, j.share.client, vmmShare, 0)
+	}
 
 	if j.state != nil {
 		p.call(unix.SYS_DUP3, j.stateAt, vmmState, 0)
@@ -193,21 +192,39 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.dieWithParent() // the change of user has cleared it
 	p.at("VMM jail: set no_new_privs")
 	p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	var env []string
-	if j.libPath != "" {
-		env = append(env, "LD_LIBRARY_PATH="+j.libPath)
-	}
-	argv, envp := p.strs(append([]string{j.qemu}, j.argv...)), p.strs(env)
-	if j.seccomp != nil {
-		p.at("VMM jail: load its seccomp filter")
-		p.loadSeccomp(j.seccomp)
-	}
-	p.at("VMM jail: exec %s", j.qemu)
-	p.call(unix.SYS_EXECVE, j.qemu, argv, envp)
+	p.execJailed("VMM jail", j.qemu, j.argv, j.libPath, j.seccomp)
 }
 
-// vmmQMP is the descriptor of QEMU's monitor, after stdin, stdout and stderr.
-const vmmQMP = 3
+// enterJail makes the current directory the root, and leaves the host's files.
+func (p *program) enterJail(jail string) {
+	p.at("%s: enter it", jail)
+	old := p.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	p.call(unix.SYS_PIVOT_ROOT, ".", ".")
+	p.call(unix.SYS_FCHDIR, old)
+	p.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
+	p.call(unix.SYS_CHDIR, "/")
+}
+
+// execJailed is the last that a jailed process does as ours.
+func (p *program) execJailed(jail, file string, args []string, libPath string, filter *seccompFilter) {
+	var env []string
+	if libPath != "" {
+		env = append(env, "LD_LIBRARY_PATH="+libPath)
+	}
+	argv, envp := p.strs(append([]string{file}, args...)), p.strs(env)
+	if filter != nil {
+		p.at("%s: load its seccomp filter", jail)
+		p.loadSeccomp(filter)
+	}
+	p.at("%s: exec %s", jail, file)
+	p.call(unix.SYS_EXECVE, file, argv, envp)
+}
+
+// Descriptors of QEMU, after stdin, stdout and stderr.
+const (
+	vmmQMP   = 3 // its monitor
+	vmmShare = 4 // virtiofsd, if there is one
+)
 
 // vmmState is the descriptor of a saved machine's state: higher than any that comes before it, and as
 // qmpIncoming has it.
@@ -254,7 +271,7 @@ func (p *program) jailFiles(j *vmmJail) {
 		p.bindHere(j, d, d[1:])
 	}
 	for _, f := range append([]*jailFile{&j.app, j.loader}, j.image...) {
-		if f == nil {
+		if f == nil || f.name == "" {
 			continue
 		}
 		p.at("VMM jail: mount %s", f.name)

@@ -32,6 +32,8 @@ type keeperPlan struct {
 	serialIn  int  // pipe to QEMU's stdin, the guest's serial input
 	serialOut int  // pipe from QEMU's stdout, the guest's serial output
 	errors    int  // pipe from QEMU's stderr
+	share     int  // pidfd of virtiofsd, a child too
+	shareErrs int  // pipe from virtiofsd's stderr
 	start     int  // listening SOCK_SEQPACKET socket, for the commands of keepercommand.go
 	ready     int  // gets "R" once QEMU is up, or the reason why it will not be, or just closes
 	log       int  // file, open for appending
@@ -69,6 +71,8 @@ func (p *keeperPlan) fields() []struct {
 		{"serial-in", &p.serialIn},
 		{"serial-out", &p.serialOut},
 		{"errors", &p.errors},
+		{"share", &p.share},
+		{"share-errors", &p.shareErrs},
 		{"start", &p.start},
 		{"ready", &p.ready},
 		{"log", &p.log},
@@ -97,7 +101,7 @@ func (p *keeperPlan) args() []string {
 }
 
 func parseKeeperPlan(args []string) (*keeperPlan, error) {
-	p := &keeperPlan{vmm: -1, qmp: -1, serialIn: -1, serialOut: -1, errors: -1, start: -1, ready: -1, log: -1}
+	p := &keeperPlan{vmm: -1, qmp: -1, serialIn: -1, serialOut: -1, errors: -1, share: -1, shareErrs: -1, start: -1, ready: -1, log: -1}
 next:
 	for _, a := range args {
 		for _, w := range p.words() {
@@ -177,9 +181,8 @@ type keeper struct {
 	inBuf         [1 << 10]byte
 	tty           *unix.Termios // to be restored at the end
 
-	errLine [256]byte // QEMU's last line on stderr
-	errLen  int
-	logged  int // bytes of QEMU's lines in the log
+	vmmErrors   errorLines
+	shareErrors errorLines
 
 	idle     bool // nothing has happened for a while
 	released bool // cont was sent: the guest may run, whether or not QEMU has said so
@@ -198,6 +201,7 @@ func keeperMain(args []string) error {
 	}
 	k := &keeper{keeperPlan: *plan, caller: -1, pipe: -1, stdin: true, stdout: true}
 	k.client.fd = k.qmp
+	k.vmmErrors.fd, k.shareErrors.fd = k.errors, k.shareErrs
 	if err := k.setup(); err != nil {
 		return err
 	}
@@ -228,7 +232,7 @@ func (k *keeper) setup() error {
 	if err := catchSignals(); err != nil {
 		return err
 	}
-	for _, fd := range []int{k.qmp, k.serialIn, k.serialOut, k.errors, k.start} {
+	for _, fd := range []int{k.qmp, k.serialIn, k.serialOut, k.errors, k.shareErrs, k.start} {
 		if fd >= 0 {
 			if err := unix.SetNonblock(fd, true); err != nil {
 				return os.NewSyscallError("fcntl", err)
@@ -274,6 +278,8 @@ const (
 	pollStdin
 	pollStdout
 	pollErrors
+	pollShare
+	pollShareErrors
 	pollStart
 	pollCaller
 	pollCount
@@ -300,7 +306,9 @@ func (k *keeper) step() {
 	want(pollSerialIn, k.serialIn, unix.POLLOUT, k.serialIn >= 0 && len(k.in) > 0)
 	want(pollStdin, 0, unix.POLLIN, running && k.stdin && len(k.in) == 0)
 	want(pollStdout, 1, unix.POLLOUT, len(k.out) > 0)
-	want(pollErrors, k.errors, unix.POLLIN, k.errors >= 0)
+	want(pollErrors, k.vmmErrors.fd, unix.POLLIN, k.vmmErrors.fd >= 0)
+	want(pollShare, k.share, unix.POLLIN, k.share >= 0)
+	want(pollShareErrors, k.shareErrors.fd, unix.POLLIN, k.shareErrors.fd >= 0)
 	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.caller < 0 && k.saving == saveNone)
 	want(pollCaller, k.caller, unix.POLLIN, k.caller >= 0 && k.asked != commandStart)
 
@@ -345,7 +353,10 @@ func (k *keeper) step() {
 		k.hear()
 	}
 	if happened(pollErrors) {
-		k.readErrors()
+		k.vmmErrors.read(k.vmmGone, k.showError)
+	}
+	if happened(pollShareErrors) {
+		k.shareErrors.read(k.share < 0, k.showShare)
 	}
 	if happened(pollQMP) && !k.client.read(k.message) {
 		k.state = qmpClosed
@@ -355,6 +366,9 @@ func (k *keeper) step() {
 	}
 	if happened(pollVMM) {
 		k.reapVMM()
+	}
+	if happened(pollShare) {
+		k.reapShare()
 	}
 }
 

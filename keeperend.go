@@ -145,8 +145,8 @@ func (k *keeper) reapVMM() {
 		k.client.read(k.message)
 		k.state = qmpClosed
 	}
-	for k.errors >= 0 {
-		k.readErrors()
+	for k.vmmErrors.fd >= 0 {
+		k.vmmErrors.read(true, k.showError)
 	}
 	if k.released && !k.quit && k.end.signal == 0 && !k.end.started {
 		// A short guest's end comes before QEMU's answer to cont, and instead of it.
@@ -161,21 +161,25 @@ func (k *keeper) reapVMM() {
 }
 
 // reapStrangers buries processes that came into the container's pid namespace and lost their parent
-// there. QEMU's own end is reapVMM's.
+// there. QEMU's own end is reapVMM's, virtiofsd's is reapShare's.
 func (k *keeper) reapStrangers() {
 	for {
 		var info unix.Siginfo
 		if unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) != nil || siginfoPid(&info) == 0 {
 			return
 		}
-		var vmm unix.Siginfo
-		if unix.Waitid(unix.P_PIDFD, k.vmm, &vmm, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil && siginfoPid(&vmm) != 0 {
+		if hasExited(k.vmm) || hasExited(k.share) {
 			return // poll will say so
 		}
 		if unix.Waitid(unix.P_PID, siginfoPid(&info), nil, unix.WEXITED|unix.WNOHANG, nil) != nil {
 			return
 		}
 	}
+}
+
+func hasExited(pidfd int) bool {
+	var info unix.Siginfo
+	return unix.Waitid(unix.P_PIDFD, pidfd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil && siginfoPid(&info) != 0
 }
 
 // The fields of siginfo_t for SIGCHLD on 64-bit machines: sigaction(2).

@@ -114,45 +114,24 @@ func (k *keeper) tellReady(what string) {
 	}
 }
 
-// readErrors passes QEMU's stderr on to the log, line by line and not without end.
-func (k *keeper) readErrors() {
-	var b [256]byte
-	n, err := unix.Read(k.errors, b[:])
-	switch {
-	case err == unix.EINTR || err == unix.EAGAIN && !k.vmmGone:
-		return
-	case err != nil || n == 0:
-		unix.Close(k.errors)
-		k.errors = -1
-		n = 0
-		if k.errLen > 0 {
-			b[0], n = '\n', 1
-		}
-	}
-	for _, c := range b[:n] {
-		switch {
-		case c == '\n':
-			if k.errLen > 0 {
-				if k.logged += k.errLen; k.logged < maxKeeperLog {
-					k.setErrLine(k.errLine[:k.errLen])
-					k.logf(levelWarn, k.end.errors)
-				}
-			}
-			k.errLen = 0
-		case k.errLen < len(k.errLine):
-			k.errLine[k.errLen] = c
-			k.errLen++
-		}
-	}
+// showError logs a line of QEMU's, and keeps it as the last.
+func (k *keeper) showError(line []byte) {
+	k.setErrLine(line)
+	k.logf(levelWarn, k.end.errors)
 }
 
-// setErrLine keeps a line for messages. These go where callers look for certain words (error.go), which
-// in QEMU's mouth are about its own files.
+// setErrLine keeps a line for messages.
 func (k *keeper) setErrLine(b []byte) {
-	s := strings.TrimPrefix(strings.ToValidUTF8(string(b), "?"), "qemu-system-x86_64: ")
+	k.end.errors = strings.TrimPrefix(plainError(b), "qemu-system-x86_64: ")
+}
+
+// plainError is a line of another program. Messages go where callers look for certain words (error.go), which
+// in its mouth are about its own files.
+func plainError(b []byte) string {
+	s := strings.ToValidUTF8(string(b), "?")
 	s = strings.ReplaceAll(s, "No such file or directory", "it is not there")
 	s = strings.ReplaceAll(s, "Permission denied", "not allowed")
-	k.end.errors = strings.ReplaceAll(s, "Operation not permitted", "not allowed")
+	return strings.ReplaceAll(s, "Operation not permitted", "not allowed")
 }
 
 // logf writes a line to the log, as every other command of runh does.

@@ -57,6 +57,11 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 		}
 		a = append(a, "-netdev", netdev, "-device", device)
 	}
+	if vm.Share != "" {
+		// virtiofsd maps the guest's memory, so that has to be a file. The tag is the guest's name for the share.
+		a = append(a, "-object", fmt.Sprintf("memory-backend-memfd,id=memory,size=%dM,share=on", vm.MemoryMiB), "-machine", "memory-backend=memory",
+			"-chardev", "socket,id=share,fd="+strconv.Itoa(vmmShare), "-device", "vhost-user-fs-"+strings.TrimSuffix(bus, ",disable-legacy=on")+",queue-size=1024,chardev=share,tag="+vm.Share)
+	}
 	if vm.Machine != "microvm" {
 		// Without RDSEED, which TCG lacks, this is the guest's only source of randomness.
 		a = append(a, "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-"+bus+",rng=rng0")
@@ -93,6 +98,10 @@ func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
 				Value: 0x7e020000 | unix.CLONE_THREAD | unix.CLONE_VM, ValueTwo: unix.CLONE_THREAD | unix.CLONE_VM,
 			}),
 		},
+	}
+	if vm.Share != "" {
+		s.Syscalls = append(s.Syscalls, allow("fstatfs"),
+			allow("socketpair", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_UNIX, Op: specs.OpEqualTo})) // virtiofsd gets one end
 	}
 	if vm.Network == "user" {
 		s.Syscalls = append(s.Syscalls,
@@ -133,7 +142,9 @@ type guestEnd struct {
 
 	serialWatch // what the guest said on its serial line
 
-	stop int // the signal on which the keeper ended the machine
+	share     string // how virtiofsd ended before its time
+	shareSays string // its last line
+	stop      int    // the signal on which the keeper ended the machine
 }
 
 // code is the container's exit code, and why. QEMU's own status cannot be it: 0 is a triple fault, an
@@ -144,6 +155,8 @@ type guestEnd struct {
 func (e *guestEnd) code() (int, string) {
 	asked := e.reason == "host-qmp-quit" || e.reason == "host-signal"
 	switch {
+	case e.share != "" && e.stop == 0:
+		return 125, e.share
 	case e.loaderPanic && (asked || e.signal != 0):
 		return 1, "the loader panicked"
 	case e.stop != 0 && (asked || e.signal != 0 || !e.started):

@@ -32,6 +32,7 @@ type vmConfig struct {
 	NeedsMiB  int           `json:"needsMiB"`            // the guest's memory, and what QEMU and keeper need besides
 	Quiet     string        `json:"quiet,omitempty"`     // "kernel": the kernel keeps its log to itself; "all": the loader's lines are left out, too
 	Append    string        `json:"append"`              // the kernel's command line, set by bootArgs
+	Share     string        `json:"share,omitempty"`     // the tag of the container's files, "" for none
 
 	kernelWords, extra []string // the vm section's: words for the kernel, and for QEMU
 }
@@ -39,7 +40,7 @@ type vmConfig struct {
 // What a Hermit container needs besides the guest's own memory, when a memory limit covers it all.
 // guest = limit - overhead, with
 //
-//	overhead = vmBaseMiB + vmPCMiB (pc and q35) + TBSizeMiB (TCG) + the sizes of loader and application
+//	overhead = vmBaseMiB + vmPCMiB (pc and q35) + TBSizeMiB (TCG) + vmShareMiB (virtiofsd) + the sizes of loader and application
 //
 // Measured on cgroup v1 with a guest that touches all its memory, QEMU's files cold, and TBSizeMiB
 // counted as used: a microvm runs from 20 MiB on, a pc from 28; below that it first gets slow, for the
@@ -47,6 +48,7 @@ type vmConfig struct {
 const (
 	vmBaseMiB     = 22
 	vmPCMiB       = 8
+	vmShareMiB    = 6
 	defaultMemory = 1024 // MiB, as upstream; memory that the guest does not touch costs nothing
 	defaultTBSize = 64   // MiB, where no limit says otherwise; QEMU's own default is 1 GiB
 	minTBSize     = 8
@@ -55,9 +57,12 @@ const (
 	upstreamUserPort = 9975 // the port that upstream forwards when the container does not say which
 )
 
-// newVM sizes the machine for app, which loader boots (nil: it boots by itself).
-func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp, loader *hermitLoader) (*vmConfig, error) {
+// newVM sizes the machine for app, which loader boots (nil: it boots by itself), and share (nil: no files).
+func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp, loader *hermitLoader, share *sharePlan) (*vmConfig, error) {
 	vm := &vmConfig{PVH: loader == nil, extra: s.qemuArgs, kernelWords: s.kernelWords}
+	if share != nil {
+		vm.Share = share.tag
+	}
 	var err error
 	if vm.Accel, err = pickAccel(c, s); err != nil {
 		return nil, err
@@ -196,6 +201,9 @@ func (vm *vmConfig) pickMemory(spec *specs.Spec, c *hermitConfig, s *hermitSetti
 	if vm.Machine != "microvm" {
 		overhead += vmPCMiB
 	}
+	if vm.Share != "" {
+		overhead += vmShareMiB
+	}
 	if vm.Accel == "tcg" {
 		vm.TBSizeMiB = defaultTBSize
 		if limit != 0 {
@@ -290,6 +298,7 @@ type hermitState struct {
 	MemoryMiB int    `json:"memoryMiB"`
 	NeedsMiB  int    `json:"needsMiB"`
 	Network   string `json:"network"`
+	Share     string `json:"share,omitempty"`
 	CPU       string `json:"cpu"`
 	Extra     string `json:"extra,omitempty"`   // arguments of QEMU by the vm section
 	Append    string `json:"append"`            // the kernel's command line
@@ -301,7 +310,7 @@ type hermitState struct {
 func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vmConfig) *hermitState {
 	st := &hermitState{
 		App: app.path, QEMU: env.QEMU, Machine: vm.Machine, Accel: vm.Accel,
-		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, NeedsMiB: vm.NeedsMiB, Network: vm.Network,
+		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, NeedsMiB: vm.NeedsMiB, Network: vm.Network, Share: vm.Share,
 		CPU: vm.CPU, Extra: strings.Join(vm.extra, " "), Append: vm.Append,
 	}
 	if loader != nil {

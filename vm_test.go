@@ -63,7 +63,7 @@ func TestNewVMMemory(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &hermitConfig{memorySize: tt.config, accel: tt.accel}
 			s := &hermitSettings{memorySize: tt.annotation}
-			vm, err := newVM(vmSpec(tt.limit, 0), c, s, microvmApp(t, tt.app), &hermitLoader{size: 10000})
+			vm, err := newVM(vmSpec(tt.limit, 0), c, s, microvmApp(t, tt.app), &hermitLoader{size: 10000}, nil)
 			if tt.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("%v, want %q", err, tt.want)
@@ -114,7 +114,7 @@ func TestNewVMChoices(t *testing.T) {
 		{"a pod's network", func() *specs.Spec { s := vmSpec(0, 0); s.Linux.Namespaces[0].Path = "/run/netns/x"; return s }(), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.Ports == nil }},
 		{"no linux section", bootSpec([]string{"/app"}, nil), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.MemoryMiB == 1024 }},
 	} {
-		vm, err := newVM(tt.spec, &tt.config, &tt.settings, microvmApp(t, 1), &hermitLoader{})
+		vm, err := newVM(tt.spec, &tt.config, &tt.settings, microvmApp(t, 1), &hermitLoader{}, nil)
 		if err != nil || !tt.want(vm) {
 			t.Errorf("%s: %+v, %v", tt.name, vm, err)
 		}
@@ -128,11 +128,11 @@ func TestNewVMChoices(t *testing.T) {
 		{vmSpec(0, 0, "RUNH_MICRO_VM=2"), hermitSettings{}, `process.env: RUNH_MICRO_VM is "2": allowed are 0 to 1`},
 		{vmSpec(0, 0), hermitSettings{network: "none", ports: []portForward{{"tcp", 1}}}, `ports are given but the network is "none"`},
 	} {
-		if _, err := newVM(tt.spec, &tcg, &tt.settings, microvmApp(t, 1), nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := newVM(tt.spec, &tcg, &tt.settings, microvmApp(t, 1), nil, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
 	}
-	if vm, err := newVM(vmSpec(0, 0), &tcg, &hermitSettings{}, microvmApp(t, 1), nil); err != nil || !vm.PVH {
+	if vm, err := newVM(vmSpec(0, 0), &tcg, &hermitSettings{}, microvmApp(t, 1), nil, nil); err != nil || !vm.PVH {
 		t.Error("without a loader:", vm, err)
 	}
 }

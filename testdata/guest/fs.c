@@ -12,7 +12,7 @@
 #include "virtio.h"
 
 enum { REQUESTS = 1 }; /* queue 0 is for urgent ones */
-enum { PATH_MAX = 4096, LINKS_MAX = 8 };
+enum { PATH_MAX = 4096, LINKS_MAX = 8, DEPTH_MAX = 64 };
 enum { O_RDONLY = 0, O_WRONLY = 1, O_CREAT = 0100, O_TRUNC = 01000 };
 
 static struct virtio device;
@@ -94,8 +94,9 @@ static long lookup(uint64_t dir, const char *name, struct fuse_entry *e)
 static long walk(const char *path, struct fuse_entry *e, char *last)
 {
 	static char rest[2 * PATH_MAX], name[PATH_MAX];
+	uint64_t above[DEPTH_MAX]; /* for "..", which a device need not know */
+	int links = 0, depth = 0;
 	long r = mount();
-	int links = 0;
 
 	if (r < 0)
 		return r;
@@ -124,11 +125,19 @@ static long walk(const char *path, struct fuse_entry *e, char *last)
 			memcpy(last, name, strlen(name) + 1);
 			return 0;
 		}
+		if (!strcmp(name, "..")) {
+			e->node = depth ? above[--depth] : FUSE_ROOT;
+			continue;
+		}
 		r = lookup(dir, name, e);
 		if (r < 0)
 			return r;
-		if ((e->attr.mode & S_IFMT) != S_IFLNK)
+		if ((e->attr.mode & S_IFMT) != S_IFLNK) {
+			if (depth == DEPTH_MAX)
+				return -ENAMETOOLONG;
+			above[depth++] = dir;
 			continue;
+		}
 		if (++links > LINKS_MAX)
 			return -ELOOP;
 		r = fuse(FUSE_READLINK, e->node, NULL, 0, NULL, 0, name, sizeof name - 1);
@@ -139,6 +148,8 @@ static long walk(const char *path, struct fuse_entry *e, char *last)
 		memmove(rest + r, rest, strlen(rest) + 1);
 		memcpy(rest, name, r);
 		e->node = name[0] == '/' ? FUSE_ROOT : dir;
+		if (name[0] == '/')
+			depth = 0;
 	}
 }
 
@@ -258,14 +269,23 @@ long fs_mknod(const char *path, uint32_t mode, uint32_t rdev)
 	return in_directory(FUSE_MKNOD, path, &args, sizeof args, &e, sizeof e);
 }
 
+/* The virtiofsd written in C removes only what has been looked up. */
+static long remove(enum fuse_op op, const char *path)
+{
+	struct fuse_entry e;
+	long r = walk(path, &e, NULL);
+
+	return r < 0 ? r : in_directory(op, path, NULL, 0, NULL, 0);
+}
+
 long fs_unlink(const char *path)
 {
-	return in_directory(FUSE_UNLINK, path, NULL, 0, NULL, 0);
+	return remove(FUSE_UNLINK, path);
 }
 
 long fs_rmdir(const char *path)
 {
-	return in_directory(FUSE_RMDIR, path, NULL, 0, NULL, 0);
+	return remove(FUSE_RMDIR, path);
 }
 
 long fs_lookup(const char *name, uint64_t *ino)

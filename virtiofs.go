@@ -1,0 +1,234 @@
+// virtiofs.go decides which of a container's files its guest gets, under which names, and how virtiofsd is
+// called for it. Contract: pure but for reading the spec's sources; sharejail.go has the process.
+//
+// What Hermit's kernels do with a virtio-fs device decides the names. They take one device, the first. Its
+// tag is the directory where all of the share appears ("root" is /root), but for the tag "/": then each
+// top-level directory of the share is one of the guest. /tmp and /proc stay the kernel's own, and one that
+// is called dev makes it panic. Hence:
+//
+//	share = "rootfs"        tag root: the container's rootfs with its mounts is the guest's /root
+//	share = "auto"          tag /: the container's volumes, and nothing else, each at its own path
+//	"rootfs" and volumes    tag /: both, the rootfs as the share's directory root
+//
+// They also send a whole path as one name ("/data/x"). The virtiofsd that is written in Rust resolves it
+// beneath the share; the older one, QEMU's own in C, refuses it, and a kernel whose tag is / panics at that.
+// So with the older one the tag is always root, and only guests that go name by name see their files.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+var errSharedState = errors.New("a machine that shares files with its container cannot be saved: QEMU does not write virtiofsd's state; share = \"none\" is without")
+
+// sharePlan is what a guest gets of its container's files.
+type sharePlan struct {
+	daemon  *shareEnv
+	tag     string
+	rootfs  bool
+	volumes []volume // at their own paths; without any the whole share is the rootfs
+}
+
+// volume is a mount of the container's that its user asked for.
+type volume struct {
+	dest string // in the container, and in the share
+	dir  bool
+}
+
+// planShare returns nil for a guest that gets no files. A share that was not asked for but only follows
+// from the volumes is no reason to fail: what stands in its way is a warning.
+func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv) (*sharePlan, error) {
+	mode := firstWord(o.settings.share, o.config.share, "auto")
+	volumes := userVolumes(c.init.mounts)
+	if mode == "none" || mode == "auto" && len(volumes) == 0 {
+		return nil, nil
+	}
+	if len(env.image) > 0 { // the image may bring QEMU, and only that
+		env.Virtiofsd = hostVirtiofsd()
+	}
+	s := &sharePlan{daemon: env.Virtiofsd, tag: "root", rootfs: mode == "rootfs"}
+	problem := ""
+	switch {
+	case s.daemon == nil:
+		problem = "no virtiofsd in " + strings.Join(virtiofsdPaths, ", ") + ": install it (Debian 13: virtiofsd)"
+	case namespaceOf(c.spec, specs.MountNamespace).Path != "":
+		problem = "files are shared only from a mount namespace of the container's own"
+	}
+	switch {
+	case problem != "" && s.rootfs:
+		return nil, fmt.Errorf("share is \"rootfs\": %s", problem)
+	case problem != "":
+		c.g.warnf("the guest does not see the container's volumes: %s", problem)
+		return nil, nil
+	}
+	found, err := app.contains("virtio-fs")
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		c.g.warnf("the guest does not see the container's files: %s has no virtio-fs driver", app.path)
+		if !s.rootfs {
+			return nil, nil
+		}
+	}
+	s.place(volumes, s.daemon.Rust && app.atLeast(0, 10), c.g.warnf)
+	if !s.rootfs && len(s.volumes) == 0 {
+		return nil, nil
+	}
+	if !s.daemon.Rust {
+		c.g.warnf("virtiofsd %s refuses the names that Hermit's kernels use, whole paths: install the one that is written in Rust", s.daemon.Path)
+	}
+	return s, nil
+}
+
+// place chooses the tag and the volumes that have a place under it. ownPaths says that the tag may be "/";
+// kernels before 0.8 do not know it.
+func (s *sharePlan) place(volumes []volume, ownPaths bool, warnf func(string, ...any)) {
+	if s.rootfs && !ownPaths {
+		return
+	}
+	for _, v := range volumes {
+		top, rest, _ := strings.Cut(v.dest[1:], "/")
+		switch {
+		case s.rootfs && top == "root": // the rootfs has that name; it is there at /root/root
+			continue
+		case ownPaths && (top == "tmp" || top == "proc" || top == "dev" || rest == "" && !v.dir):
+			if !s.rootfs {
+				warnf("the guest does not see the volume %s: Hermit can mount directories only, and not /tmp, /proc or /dev", v.dest)
+			}
+			continue
+		case slices.ContainsFunc(s.volumes, func(above volume) bool { return strings.HasPrefix(v.dest, above.dest+"/") }):
+			continue // it comes with that one
+		}
+		s.volumes = append(s.volumes, v)
+	}
+	if ownPaths && len(s.volumes) > 0 {
+		s.tag = "/"
+	}
+}
+
+// userVolumes are the bind mounts that are not the engine's own, sorted by path.
+func userVolumes(mounts []mountRequest) []volume {
+	var list []volume
+	for _, m := range mounts {
+		if !m.bind || m.remount || engineMount(m.dest) {
+			continue
+		}
+		info, err := os.Stat(m.source)
+		v := volume{m.dest, err != nil || info.IsDir()}
+		if !slices.ContainsFunc(list, func(old volume) bool { return old.dest == v.dest }) {
+			list = append(list, v)
+		}
+	}
+	slices.SortFunc(list, func(a, b volume) int { return strings.Compare(a.dest, b.dest) })
+	return list
+}
+
+// engineMount says whether engines bind something on this path by themselves: names and addresses, secrets,
+// what a container's /dev, /proc and /sys are made of.
+func engineMount(dest string) bool {
+	switch dest {
+	case "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/run/.containerenv", "/usr/share/zoneinfo/Etc/UTC":
+		return true
+	}
+	for _, dir := range []string{"/dev", "/proc", "/sys", "/run/secrets", "/var/run/secrets"} {
+		if dest == dir || strings.HasPrefix(dest, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// String is for explain and for the log.
+func (s *sharePlan) String() string {
+	if s == nil {
+		return "none"
+	}
+	base := "/"
+	if s.tag != "/" {
+		base = "/" + s.tag
+	}
+	var parts []string
+	if s.rootfs {
+		parts = append(parts, "the rootfs at /root")
+	}
+	for _, v := range s.volumes {
+		parts = append(parts, path.Join(base, v.dest))
+	}
+	return strings.Join(parts, ", ") + ", by " + s.daemon.Path
+}
+
+// Where things are in virtiofsd's jail.
+const (
+	shareTree  = "tree"  // the container's whole rootfs
+	shareParts = "share" // what is put together from it, where that is not what the guest gets
+	shareFD    = 3       // the socket on which virtiofsd awaits QEMU
+)
+
+// root is the directory in the jail that the guest gets.
+func (s *sharePlan) root() string {
+	if len(s.volumes) == 0 {
+		return shareTree
+	}
+	return shareParts
+}
+
+// virtiofsdArgs is virtiofsd's command line after argv[0]. It leaves the rest of its jail by chroot, and
+// then gives up what that needed.
+func (s *sharePlan) virtiofsdArgs() []string {
+	fd, none := fmt.Sprintf("--fd=%d", shareFD), "--rlimit-nofile=0" // the limit is set already
+	const drop = "-mknod:-setfcap"
+	if s.daemon.Rust {
+		return []string{
+			fd, none, "--shared-dir=/" + s.root(), "--sandbox=chroot", "--inode-file-handles=never",
+			"--modcaps=" + drop, "--log-level=error",
+		}
+	}
+	return []string{fd, none, "-o", "source=/" + s.root() + ",sandbox=chroot,log_level=err,modcaps=" + drop}
+}
+
+// shareCapabilities let virtiofsd act on files as any user of the container. The last two are what it begins
+// with and then gives up: to leave the rest of its jail, and to bound what it keeps.
+const shareCapabilities = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID |
+	1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID | 1<<unix.CAP_SYS_CHROOT | 1<<unix.CAP_SETPCAP
+
+// maxSharedFiles is virtiofsd's limit of descriptors: it holds one for each file that the guest has looked
+// up, and Hermit's kernels never say that they have forgotten one.
+const maxSharedFiles = 1 << 16
+
+// shareSeccomp are the system calls of either virtiofsd. No socket: the one it talks on is open.
+func shareSeccomp() *specs.LinuxSeccomp {
+	absent := uint(unix.ENOSYS)
+	return &specs.LinuxSeccomp{
+		DefaultAction:   specs.ActErrno,
+		DefaultErrnoRet: &absent,
+		Architectures:   []specs.Arch{specs.ArchX86_64},
+		Syscalls: []specs.LinuxSyscall{
+			{Names: strings.Fields(shareSyscalls), Action: specs.ActAllow},
+			{Names: []string{"clone"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 0x7e020000, Op: specs.OpMaskedEqual}}},
+			// Each thread has a umask and a cwd of its own.
+			{Names: []string{"unshare"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: unix.CLONE_FS, Op: specs.OpEqualTo}}},
+		},
+	}
+}
+
+// Seen with strace in QEMU 7.2's virtiofsd and in virtiofsd 1.14; and what their other requests need.
+const shareSyscalls = `
+accept accept4 access arch_prctl brk capget capset chdir chroot clock_gettime clock_nanosleep close close_range copy_file_range
+dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 execve exit exit_group
+faccessat faccessat2 fallocate fchdir fchmod fchmodat fchown fchownat fcntl fdatasync flock fstat fstatfs fsync ftruncate futex
+getcwd getdents64 getegid geteuid getgid getgroups getpid getppid getrandom getresgid getresuid getrlimit gettid gettimeofday getuid
+ioctl linkat lseek lstat madvise membarrier mkdirat mknodat mmap mprotect mremap munmap nanosleep newfstatat
+open openat openat2 poll ppoll prctl pread64 preadv preadv2 prlimit64 pwrite64 pwritev pwritev2
+read readlink readlinkat readv recvmsg renameat renameat2 restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn
+sched_getaffinity sched_yield seccomp sendmsg setgroups setresgid setresuid set_robust_list set_tid_address sigaltstack
+stat statfs statx symlinkat syncfs sysinfo tgkill umask uname unlinkat utimensat write writev`
