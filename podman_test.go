@@ -337,7 +337,9 @@ func TestPodmanKube(t *testing.T) {
 		t.Fatalf("play kube: %d, %s", res.code, res.err)
 	}
 	p.Cleanup(func() { p.podman("pod", "rm", "-f", "-t", "0", p.token) })
-	p.eventually("the guest counts", func() bool { return strings.HasPrefix(p.podman("logs", p.token+"-guest").out, "of the guest\ncount 1\n") })
+	p.eventually("the guest counts", func() bool {
+		return strings.HasPrefix(p.podman("logs", p.token+"-guest").out, "of the guest\ncount 1\n")
+	})
 	if out := p.podman("logs", p.token+"-sidecar").out; out != "of the sidecar\n" {
 		t.Errorf("log of the sidecar: %q", out)
 	}
@@ -354,7 +356,9 @@ func TestPodmanKube(t *testing.T) {
 		t.Errorf("after the refused checkpoint the guest is %s", s)
 	}
 	p.podman("pod", "restart", p.token)
-	p.eventually("the guest counts again", func() bool { return strings.Count(p.podman("logs", p.token+"-guest").out, "of the guest\ncount 1\n") == 2 })
+	p.eventually("the guest counts again", func() bool {
+		return strings.Count(p.podman("logs", p.token+"-guest").out, "of the guest\ncount 1\n") == 2
+	})
 	if res := p.podman("play", "kube", "--down", p.dir+"/pod.yaml"); res.code != 0 {
 		t.Errorf("play kube --down: %d, %s", res.code, res.err)
 	}
