@@ -303,6 +303,9 @@ func qemuVersion(answer []byte) string {
 	return version
 }
 
+// criuName is a file of CRIU's without which podman takes a directory for no checkpoint. Nothing is in it.
+const criuName = "inventory.img"
+
 // image is a directory with a checkpoint, to be.
 type image struct {
 	dir   string
@@ -366,8 +369,13 @@ func (i *image) name(dir string, m *manifest) error {
 	if err := unix.Linkat(unix.AT_FDCWD, fd, unix.AT_FDCWD, filepath.Join(dir, stateName), unix.AT_SYMLINK_FOLLOW); err != nil {
 		return &os.LinkError{Op: "link", Old: "the state", New: filepath.Join(dir, stateName), Err: err}
 	}
-	if err := writeFile(filepath.Join(dir, manifestName), m.encode(), 0o600); err != nil {
-		return err
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{criuName, nil}, {manifestName, m.encode()}} {
+		if err := writeFile(filepath.Join(dir, f.name), f.data, 0o600); err != nil {
+			return err
+		}
 	}
 	return syncDir(dir)
 }

@@ -76,7 +76,7 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 	}
 	settings := map[string]any{
 		"runtimes": map[string]any{"runh": entry}, "data-root": dir + "/data", "exec-root": dir + "/exec", "pidfile": dir + "/pid",
-		"hosts": []string{"unix://" + d.sock}, "cgroup-parent": d.parent,
+		"hosts": []string{"unix://" + d.sock}, "experimental": true, "cgroup-parent": d.parent,
 	}
 	maps.Copy(settings, more)
 	config, err := json.Marshal(settings)

@@ -1,0 +1,83 @@
+// docker checkpoint create and docker start --checkpoint, which dockerd has when it is told to be experimental, for a Hermit container. dockerd pauses
+// it, has containerd write the checkpoint into its store, and copies it from there.
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDockerCheckpoint(t *testing.T) {
+	k := newDockHermit(t)
+	c := k.start("--network", "none", "hermit", "count")
+	counting := func(c string, from int) int {
+		t.Helper()
+		last := 0
+		k.eventually("the guest counts in the logs", func() bool {
+			last = strings.Count(k.docker("logs", c).out, "count ")
+			return last >= from+3
+		})
+		return last
+	}
+	n := counting(c, 0)
+	// Beside the running container first.
+	k.docker("checkpoint", "create", "--leave-running", c, "one").ok()
+	counting(c, n)
+	k.docker("checkpoint", "create", c, "two").ok()
+	k.eventually("the saved container has ended", func() bool { return k.inspect(c, "{{.State.Status}}") == "exited" })
+	if ls := k.docker("checkpoint", "ls", c).ok().out; !strings.Contains(ls, "one") || !strings.Contains(ls, "two") {
+		t.Errorf("docker checkpoint ls: %q", ls)
+	}
+	before := strings.Count(k.docker("logs", c).out, "count ")
+	k.docker("start", "--checkpoint", "two", c).ok()
+	counting(c, before)
+	// One log with all lives: each number once, none left out.
+	counted(t, k.docker("logs", c).out, 0)
+	k.docker("kill", c).ok()
+	k.docker("rm", c).ok()
+	if left, _ := filepath.Glob(k.d.dir + "/data/containers/*/checkpoints"); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+}
+
+// podman container checkpoint and restore. podman asks criu for its version before it calls the runtime, and wants the program for that alone.
+func TestPodmanCheckpoint(t *testing.T) {
+	p := newPodman(t)
+	p.onlyRunh("a Hermit image")
+	needsPrograms(t, "criu")
+	p.importHermit()
+	res := p.podman("run", "-d", "--name", p.token+"c", "--cgroup-parent", "/"+p.parent(), "--network", "none", "hermit", "count")
+	if res.code != 0 {
+		t.Fatalf("podman run: %s", res.err)
+	}
+	c := p.token + "c"
+	counting := func(from int) (last int) {
+		t.Helper()
+		p.eventually("the guest counts in the logs", func() bool {
+			last = strings.Count(p.podman("logs", c).out, "count ")
+			return last >= from+3
+		})
+		return last
+	}
+	n := counting(0)
+	for _, way := range [][]string{{"--leave-running", "--export", p.dir + "/beside.tar.gz"}, {"--keep"}} {
+		if res := p.podman(append(append([]string{"container", "checkpoint"}, way...), c)...); res.code != 0 {
+			t.Fatalf("podman container checkpoint %v: %s", way, res.err)
+		}
+	}
+	if status := strings.TrimSpace(p.podman("inspect", "--format", "{{.State.Status}}", c).out); status != "exited" {
+		t.Errorf("a saved container is %s", status)
+	}
+	if res := p.podman("container", "restore", "--keep", c); res.code != 0 {
+		t.Fatalf("podman container restore: %s", res.err)
+	}
+	counting(n)
+	counted(t, p.podman("logs", c).out, 0)
+	p.podman("rm", "-f", "-t", "0", c)
+	// From the archive: a container that podman makes anew.
+	if res := p.podman("container", "restore", "--import", p.dir+"/beside.tar.gz"); res.code != 0 {
+		t.Fatalf("podman container restore --import: %s", res.err)
+	}
+	counting(0)
+}
