@@ -1,6 +1,6 @@
 // check tells an operator, in one screen, whether this host can run Hermit
-// containers, and what to do about what is missing; env shows what QEMU would
-// run from.
+// containers, and what to do about what is missing (checkhost.go has the parts
+// that are not about machines).
 package main
 
 import (
@@ -56,7 +56,10 @@ func cmdCheck(g *globals, args []string) error {
 
 // checkHost looks at one thing after the other.
 func checkHost(g *globals) []finding {
-	return []finding{checkKernel(), checkQEMU(g), checkKVM(), checkTun(), checkVhostNet(), checkVirtiofsd(g), checkCgroups()}
+	return []finding{
+		checkKernel(), checkQEMU(g), checkKVM(g), checkTun(), checkVhostNet(), checkVirtiofsd(g), checkNftables(), checkCgroups(),
+		checkUserNamespaces(), checkFilters(), checkLSM(),
+	}
 }
 
 func checkKernel() finding {
@@ -78,19 +81,27 @@ func checkQEMU(g *globals) finding {
 		return finding{what: "qemu", answer: "none", advice: err.Error(), fatal: true}
 	}
 	f := finding{what: "qemu", answer: env.QEMU}
-	if out, err := outputOf(env.QEMU, "--version"); err == nil {
+	defer env.unlock()
+	if env.root != "" {
+		f.answer += " in " + env.root
+	} else if out, err := outputOf(env.QEMU, "--version"); err == nil {
 		first, _, _ := bytes.Cut(out, []byte("\n"))
 		f.answer += ", " + string(first)
 	}
 	for _, machine := range []string{"microvm", "pc"} {
-		if _, err := env.filesFor(&vmConfig{Machine: machine, Accel: "tcg"}); err != nil {
+		vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: defaultCPU("tcg")}
+		_, err := env.filesFor(vm)
+		if err == nil {
+			err = tryVM(env, vm)
+		}
+		if err != nil {
 			f.advice = err.Error()
 		}
 	}
 	return f
 }
 
-func checkKVM() finding {
+func checkKVM(g *globals) finding {
 	f := finding{what: "kvm", answer: "usable"}
 	info, err := os.ReadFile("/proc/cpuinfo")
 	flags := err == nil && (bytes.Contains(info, []byte(" vmx")) || bytes.Contains(info, []byte(" svm")))
@@ -99,6 +110,16 @@ func checkKVM() finding {
 		f.answer, f.advice = err.Error(), "guests run slower, under TCG; load the module kvm_intel or kvm_amd, or enable virtualisation in the firmware"
 	case !flags:
 		f.answer, f.advice = "/dev/kvm opens, but the processor shows neither vmx nor svm", "guests run under TCG; accel = \"kvm\" in the configuration insists on KVM"
+	}
+	if f.advice == "" {
+		env, err := findEnv(g.root, "")
+		if err == nil {
+			f.answer, err = kvmCPU(g.root, env, "microvm")
+			f.answer = "usable, with -cpu " + f.answer
+		}
+		if err != nil {
+			f.answer, f.advice = err.Error(), "guests run under TCG"
+		}
 	}
 	return f
 }

@@ -34,6 +34,8 @@ type creation struct {
 	undo   []func()
 
 	closers []int // descriptors to close in the end
+
+	env *hermitEnv // of a Hermit container, locked until its QEMU runs
 }
 
 func cmdCreate(g *globals, args []string) error {

@@ -4,7 +4,9 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -118,4 +120,51 @@ func TestDockerHermitPod(t *testing.T) {
 	a := k.start("bb", "sleep", "1000")
 	k.want(k.run("--network", "container:"+a, "hermit", "exit", "7"), 7, rtLastWords(7))
 	k.docker("rm", "-f", a).ok()
+}
+
+// What an engine does to a running container: pause and unpause, other limits, a stop that a guest may answer.
+func TestDockerHermitRunning(t *testing.T) {
+	k := newDockHermit(t)
+	c := k.start("-m", "192m", "hermit", "clock")
+	logs := func() string { return k.docker("logs", c).out }
+	k.eventually("the guest's clock runs", func() bool { return guestClock(logs()) > 0 })
+	k.docker("pause", c).ok()
+	before := logs()
+	time.Sleep(1500 * time.Millisecond) // this is what the guest must not see
+	if after := logs(); after != before {
+		t.Errorf("a paused guest said %q", strings.TrimPrefix(after, before))
+	}
+	k.docker("unpause", c).ok()
+	k.eventually("the guest goes on", func() bool { return len(logs()) > len(before)+20 })
+	next, _, _ := strings.Cut(strings.TrimPrefix(logs(), before), "\n")
+	if gap := guestClock(next+"\n") - guestClock(before); gap < 0 || gap > 1200 {
+		t.Errorf("the guest's clock went on by %d ms meanwhile", gap)
+	}
+	if res := k.docker("update", "-m", "64m", "--memory-swap", "64m", c); res.code == 0 || !strings.Contains(res.err, "the running machine needs") {
+		t.Errorf("a limit that is too small: exit code %d, %q", res.code, res.err)
+	}
+	k.docker("update", "-m", "256m", "--memory-swap", "256m", "--cpus", "0.5", c).ok()
+	k.docker("kill", c).ok()
+	k.docker("rm", "-f", c).ok()
+
+	b := k.start("hermit-pci", "button", ";", "exit", "9")
+	k.eventually("the guest listens for its power button", func() bool { return strings.Contains(k.docker("logs", b).out, "listening\n") })
+	k.docker("stop", b).ok()
+	if s := k.inspect(b, "{{.State.Status}} {{.State.ExitCode}}"); s != "exited 9" {
+		t.Errorf("after stop: %s", s)
+	}
+	k.docker("rm", b).ok()
+}
+
+// Twenty guests at once, each with its own end.
+func TestDockerHermitTwenty(t *testing.T) {
+	k := newDockHermit(t)
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			code := 100 + i
+			k.want(k.run("-m", "128m", "--network", "none", "hermit", "exit", strconv.Itoa(code)), code, rtLastWords(code))
+		})
+	}
+	wg.Wait()
 }

@@ -26,8 +26,12 @@ type hermitEnv struct {
 	LibPath string    `json:"libPath,omitempty"` // LD_LIBRARY_PATH in the jail
 	Files   []envFile `json:"files"`
 
-	image     []*jailFile // directories of the image, opened, if its own QEMU is to run
-	Virtiofsd *shareEnv   `json:"virtiofsd,omitempty"` // nil: there is none
+	Virtiofsd *shareEnv `json:"virtiofsd,omitempty"` // nil: there is none
+
+	root string // the tree that QEMU and Files are in, "" for the host's own
+	lock int    // on that tree, while a container starts: envlock.go
+
+	image []*jailFile // directories of the image, opened, if its own QEMU is to run
 }
 
 // envFile is one name in the jail.
@@ -46,7 +50,7 @@ const envCacheName = "@hermit-env"
 // where the host's list is kept.
 func findEnv(stateRoot, dir string) (*hermitEnv, error) {
 	if dir != "" {
-		if env, err := treeEnv(dir); env != nil || err != nil {
+		if env, err := useTree(stateRoot, dir); env != nil || err != nil {
 			return env, err
 		}
 	}
@@ -114,7 +118,7 @@ func treeEnv(dir string) (*hermitEnv, error) {
 		return nil, nil // a directory that is not there holds no QEMU
 	}
 	defer unix.Close(root)
-	env := &hermitEnv{}
+	env := &hermitEnv{root: dir}
 	if env.QEMU, err = qemuIn(root); err != nil || env.QEMU == "" {
 		if err != nil {
 			err = fmt.Errorf("hermit environment %s: %w", dir, err)

@@ -50,9 +50,10 @@ func showEnv(g *globals) error {
 		return err
 	}
 	var b strings.Builder
+	defer env.unlock()
 	from := "the host's files, mounted one by one"
-	if tree, err := treeEnv(dir); err == nil && tree != nil {
-		from = "the tree " + dir
+	if env.root != "" {
+		from = "the tree " + env.root
 	}
 	fmt.Fprintf(&b, "qemu   %s\nfrom   %s\n", env.QEMU, from)
 	fmt.Fprintf(&b, "files  %s\n", env.Virtiofsd)
@@ -79,31 +80,28 @@ func showEnv(g *globals) error {
 	return printOut(b.String())
 }
 
-// tryEnv runs QEMU from the environment as it stands.
+// tryEnv runs QEMU from the environment, once for each machine, up to the
+// point where a guest would begin.
 func tryEnv(g *globals) error {
 	env, err := findEnv(g.root, envDirectory(g, &hermitConfig{}))
 	if err != nil {
 		return err
 	}
-	for _, machine := range []string{"microvm", "pc"} {
-		files, err := env.filesFor(&vmConfig{Machine: machine, Accel: "tcg"})
-		if err != nil {
+	defer env.unlock()
+	for _, machine := range []string{"microvm", "pc", "q35"} {
+		vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: defaultCPU("tcg")}
+		if _, err := env.filesFor(vm); err != nil {
 			return err
 		}
-		for _, f := range files {
-			if f.Host == "" {
-				continue
-			}
-			if err := unix.Access(f.Host, unix.R_OK); err != nil {
-				return fmt.Errorf("environment: %s cannot be read (%s)", f.Host, unix.ErrnoName(err.(unix.Errno)))
-			}
+		if err := tryVM(env, vm); err != nil {
+			return err
 		}
 	}
-	return printOut("ok     " + env.QEMU + ": microvm, pc\n")
+	return printOut("ok     " + env.QEMU + ": microvm, pc, q35\n")
 }
 
-// buildEnv copies the host's QEMU, and what it needs, into a tree. The tree
-// appears at its place as a whole, or not at all; one that is there is replaced.
+// buildEnv copies the host's QEMU, and what it needs, into a tree. One that is
+// there is replaced, as soon as no container starts from it.
 func buildEnv(g *globals, dir string) error {
 	env, err := findEnv(g.root, "")
 	if err != nil {
@@ -113,39 +111,59 @@ func buildEnv(g *globals, dir string) error {
 	if err != nil {
 		return err
 	}
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		if tree, err := treeEnv(dir); err != nil || tree == nil {
+	if entries, err := os.ReadDir(dir); err == nil {
+		if tree, err := treeEnv(dir); len(entries) > 0 && (err != nil || tree == nil) {
 			return fmt.Errorf("%s is there and is no environment: it is left alone", dir)
 		}
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	var total int64
-	files := env.allFiles()
-	for _, f := range files {
-		n, err := copyEnvFile(f, filepath.Join(tmp, f.Guest))
+		lock, err := lockTree(dir, unix.LOCK_EX)
 		if err != nil {
 			return err
 		}
+		defer unix.Close(lock)
+	}
+	total, err := replaceTree(dir, env)
+	if err != nil {
+		return err
+	}
+	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(env.allFiles()), total/1e6, total%1e6/1e5))
+}
+
+// replaceTree makes a tree of env's files. It appears at its place as a whole,
+// or not at all.
+func replaceTree(dir string, env *hermitEnv) (total int64, err error) {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return 0, err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(tmp)
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return 0, err
+	}
+	for _, f := range env.allFiles() {
+		n, err := copyEnvFile(f, filepath.Join(tmp, f.Guest))
+		if err != nil {
+			return 0, err
+		}
 		total += n
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(env.QEMU, &st); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: env.QEMU, Err: err}
+	}
+	if err := os.WriteFile(filepath.Join(tmp, envStamp), []byte(env.QEMU+"\n"+envKey(env.QEMU, &st)+"\n"), 0o644); err != nil {
+		return 0, err
 	}
 	err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
 	if errors.Is(err, unix.ENOENT) {
 		err = os.Rename(tmp, dir)
 	}
 	if err != nil {
-		return fmt.Errorf("put the environment at %s: %w", dir, err)
+		return 0, fmt.Errorf("put the environment at %s: %w", dir, err)
 	}
-	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(files), total/1e6, total%1e6/1e5))
+	return total, nil
 }
 
 func copyEnvFile(f envFile, to string) (int64, error) {

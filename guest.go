@@ -126,14 +126,10 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return err
 	}
 	config, settings := o.config, o.settings
-	init := c.child
-	if init == 0 { // explain: there is none, and our ids are as good
-		init = os.Getpid()
-	}
-	if g.uids, err = readIDMap(init, "uid_map"); err != nil {
+	if g.uids, err = readIDMap(c.child, "uid_map"); err != nil {
 		return err
 	}
-	if g.gids, err = readIDMap(init, "gid_map"); err != nil {
+	if g.gids, err = readIDMap(c.child, "gid_map"); err != nil {
 		return err
 	}
 	settings.gids = g.gids
@@ -149,6 +145,15 @@ func (c *creation) planGuest(g *guest, root int) error {
 	}
 	if g.vm, err = newVM(c.spec, config, settings, g.app, g.loader, g.share); err != nil {
 		return err
+	}
+	if g.vm.Accel == "kvm" {
+		works, err := c.pickKVM(g)
+		if err == nil && !works {
+			g.vm, err = newVM(c.spec, config, settings, g.app, g.loader, g.share)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	room := maxBootArgs
 	if g.loader != nil {
@@ -188,6 +193,26 @@ func (c *creation) chooseEnv(s *hermitSettings, root int, envDir string) (*hermi
 		return env, err
 	}
 	return findEnv(c.g.root, envDir)
+}
+
+// pickKVM finds a CPU for a machine under KVM, where nobody names one. If there
+// is none, and KVM was our own idea, the machine runs without it.
+func (c *creation) pickKVM(g *guest) (works bool, err error) {
+	config, settings := c.hermit.config, c.hermit.settings
+	if firstWord(settings.cpu, config.cpu) != "" || len(g.env.image) > 0 || g.env.root != "" {
+		return true, nil // nobody asks the image's programs; and a tree has no /dev/kvm before the jail
+	}
+	cpu, err := kvmCPU(c.g.root, g.env, g.vm.Machine)
+	if err == nil {
+		g.vm.CPU = cpu
+		return true, nil
+	}
+	if firstWord(settings.accel, config.accel) == "kvm" {
+		return false, err
+	}
+	c.g.warnf("%v; the guest runs without it", err)
+	settings.accel = "tcg"
+	return false, nil
 }
 
 // startGuest accompanies the init through the fork of the VMM to the point
@@ -270,6 +295,7 @@ func (c *creation) startGuest(g *guest) error {
 			return c.explain(err)
 		}
 	}
+	c.env = g.env
 	c.Kind = "hermit"
 	c.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
 	c.Hermit.Template = g.wish
@@ -433,6 +459,7 @@ func (c *creation) wakeKeeper() error {
 	if c.Kind != "hermit" {
 		return nil
 	}
+	defer c.env.unlock()
 	if err := c.init.proceed(); err != nil {
 		return c.explain(err)
 	}

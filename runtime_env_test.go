@@ -4,8 +4,10 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -55,7 +57,7 @@ func TestExplain(t *testing.T) {
 func TestCheck(t *testing.T) {
 	r := newHermit(t)
 	out := r.do("check").ok().out
-	for _, want := range []string{"ok  kernel ", "ok  qemu ", "kvm ", "cgroup "} {
+	for _, want := range []string{"ok  kernel ", "ok  qemu ", "kvm ", "cgroup ", " tun ", " vhost-net ", " nftables ", " userns ", "ok  seccomp ", " lsm "} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q lacks %q", out, want)
 		}
@@ -92,5 +94,69 @@ func TestEnvBuild(t *testing.T) {
 	r.do("env", "build", other).fails("left alone")
 	if _, err := os.Stat(other + "/precious"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A tree that was built of another QEMU than the host has now is built anew by the first who wants it, while others start from it.
+func TestEnvRebuilt(t *testing.T) {
+	r := newHermit(t)
+	dir := filepath.Join(r.dir, "tree")
+	r.do("env", "build", dir).ok()
+	stamp := rtRead(t, dir+"/"+envStamp)
+	qemu, _, _ := strings.Cut(stamp, "\n")
+	r.global = []string{"--hermit-env", dir}
+	for range 3 {
+		r.must(os.WriteFile(dir+"/"+envStamp, []byte(qemu+"\nanother\n"), 0o644))
+		r.must(os.WriteFile(dir+"/old", nil, 0o644))
+		var wg sync.WaitGroup
+		for range 6 {
+			c := r.guest("app", []string{"exit", "6"}, annotated("network", "none"))
+			wg.Go(func() {
+				if res := c.run(); res.code != 6 {
+					t.Errorf("exit code %d, %q", res.code, res.err)
+				}
+			})
+		}
+		wg.Wait()
+		if now := rtReadOr(dir + "/" + envStamp); now != stamp {
+			t.Errorf("the tree is of %q, want %q", now, stamp)
+		}
+		if _, err := os.Stat(dir + "/old"); err == nil {
+			t.Error("the old tree is still there")
+		}
+	}
+	if left, _ := filepath.Glob(r.dir + "/.tree*"); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+}
+
+// What upstream's users have: a Linux base image, unpacked, with a QEMU from its distribution and the loader for images that bring
+// nothing but their application.
+func TestEnvBaseImage(t *testing.T) {
+	r := newHermit(t)
+	built, dir := filepath.Join(r.dir, "built"), filepath.Join(r.dir, "base")
+	r.do("env", "build", built).ok()
+	r.must(exec.Command("sh", "-ec", `
+		mkdir -p $2/hermit $2/root $2/proc $2/etc
+		cp -a $1/usr $2/usr
+		for d in lib lib64; do
+			if [ -d $1/$d ]; then mkdir -p $2/usr/$d; cp -a $1/$d/. $2/usr/$d/; fi
+			ln -s usr/$d $2/$d
+		done
+		echo secret >$2/root/secret
+		echo localhost >$2/etc/hostname`, "sh", built, dir).Run())
+	r.global = []string{"--hermit-env", dir}
+	for image, machine := range map[string]string{"app": "microvm", "app-pci": "pc"} {
+		c := r.guest(image, []string{"exit", "8"})
+		r.must(os.Rename(c.rootfs()+"/hermit/hermit-loader", dir+"/hermit/hermit-loader"))
+		if res := c.run(); res.code != 8 {
+			t.Errorf("%s: exit code %d, %q", machine, res.code, res.err)
+		}
+	}
+	r.do("env", "check").ok()
+	r.do("check").ok()
+	r.must(os.Remove(dir + "/usr/bin/qemu-system-x86_64"))
+	if out := r.do("env").ok().out; !strings.Contains(out, "mounted one by one") {
+		t.Errorf("a tree without QEMU: %q", out)
 	}
 }

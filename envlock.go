@@ -1,0 +1,102 @@
+// envlock.go keeps a tree that `runh env build` made in step with the host's QEMU, while containers start
+// from it: a tree of another QEMU than the host's is built anew by whoever finds it first, beside the old
+// one, and put in its place as a whole.
+//
+// Contract: who starts a container holds a shared lock on the tree's directory from the look at it until
+// QEMU runs, who replaces it an exclusive one. The lock is flock(2) on the directory itself, so it needs no
+// file of its own and ends with its holder. A tree without a stamp is the operator's: nobody touches it.
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// envStamp in a tree says of which QEMU it was built: its path on a line, and its key.
+const envStamp = ".runh-env"
+
+// lockTree opens the directory and locks it, LOCK_SH or LOCK_EX. It may have been replaced while we
+// waited: then the new one is wanted.
+func lockTree(dir string, how int) (fd int, err error) {
+	for {
+		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, err
+		}
+		if _, err := ignoringEINTR(func() (int, error) { return 0, unix.Flock(fd, how) }); err != nil {
+			unix.Close(fd)
+			return -1, &os.PathError{Op: "flock", Path: dir, Err: err}
+		}
+		var locked, there unix.Stat_t
+		if unix.Fstat(fd, &locked) == nil && unix.Stat(dir, &there) == nil && locked.Dev == there.Dev && locked.Ino == there.Ino {
+			return fd, nil
+		}
+		unix.Close(fd)
+	}
+}
+
+// staleTree says whether a tree is ours and its QEMU on the host is another by now. One that is gone from
+// the host is no reason: the tree is what keeps it.
+func staleTree(dir string) (qemu string, stale bool) {
+	text, err := readFile(filepath.Join(dir, envStamp), 4096)
+	if err != nil {
+		return "", false
+	}
+	qemu, key, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	var st unix.Stat_t
+	return qemu, unix.Stat(qemu, &st) == nil && envKey(qemu, &st) != key
+}
+
+// useTree is the environment in dir, locked until its QEMU runs; nil if there is none.
+func useTree(stateRoot, dir string) (*hermitEnv, error) {
+	for {
+		lock, err := lockTree(dir, unix.LOCK_SH)
+		if err != nil {
+			return nil, nil // a directory that is not there holds no QEMU
+		}
+		qemu, stale := staleTree(dir)
+		if !stale {
+			env, err := treeEnv(dir)
+			if env == nil {
+				unix.Close(lock)
+				return env, err
+			}
+			env.lock = lock
+			return env, nil
+		}
+		unix.Close(lock)
+		if err := rebuildTree(stateRoot, dir, qemu); err != nil {
+			return nil, fmt.Errorf("hermit environment %s is of another QEMU than %s: %w", dir, qemu, err)
+		}
+	}
+}
+
+// rebuildTree builds a stale tree anew, if nobody else has meanwhile.
+func rebuildTree(stateRoot, dir, qemu string) error {
+	lock, err := lockTree(dir, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(lock)
+	if _, stale := staleTree(dir); !stale {
+		return nil
+	}
+	env, err := envOf(stateRoot, qemu)
+	if err != nil {
+		return err
+	}
+	_, err = replaceTree(dir, env)
+	return err
+}
+
+func (e *hermitEnv) unlock() {
+	if e != nil && e.lock > 0 {
+		unix.Close(e.lock)
+		e.lock = 0
+	}
+}

@@ -1,0 +1,126 @@
+// vmprobe.go starts a QEMU for a moment, to see whether it can do what is wanted of it: the machine is
+// made, and ended before its guest would run its first instruction.
+//
+// Under KVM that decides the CPU. What the host has and what QEMU passes on do not always agree: there are
+// hosts where plain "host" ends QEMU with a failed assertion. So a ladder is tried from the top, once for
+// each QEMU and host, and the answer kept in the state root.
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// kvmLadder: invtsc, which needs migratable=no, tells the guest its clock's frequency; the register behind
+// arch-capabilities is what some hosts do not let QEMU set.
+var kvmLadder = [...]string{"host,migratable=no,+invtsc", "host,migratable=no,+invtsc,-arch-capabilities", "host,-arch-capabilities", "max"}
+
+const (
+	kvmCPUCache = "@kvm-cpu" // in the state root
+	probeLimit  = 10 * time.Second
+)
+
+// tryVM makes vm's machine with the environment's QEMU and ends it.
+func tryVM(env *hermitEnv, vm *vmConfig) error {
+	in, theirIn, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer theirIn.Close()
+	out, theirOut, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	argv := []string{env.QEMU, "-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio"}
+	if vm.Machine == "microvm" {
+		argv = append(argv, "-bios", "qboot.rom")
+	}
+	attr := &os.ProcAttr{Files: []*os.File{in, theirOut, theirOut}, Env: []string{"LC_ALL=C"}}
+	if env.LibPath != "" {
+		attr.Env = append(attr.Env, "LD_LIBRARY_PATH="+env.LibPath)
+	}
+	if env.root != "" {
+		attr.Sys, attr.Dir = &syscall.SysProcAttr{Chroot: env.root}, "/"
+	}
+	p, err := os.StartProcess(env.QEMU, argv, attr)
+	theirOut.Close()
+	if err != nil {
+		return err
+	}
+	limit := time.AfterFunc(probeLimit, func() { p.Kill() })
+	defer limit.Stop()
+	// A pipe takes this before QEMU reads it, and if QEMU has died there is a reader still: us.
+	_, _ = theirIn.WriteString(`{"execute":"qmp_capabilities"}` + "\n" + `{"execute":"quit"}` + "\n")
+	said, _ := io.ReadAll(io.LimitReader(out, 64<<10))
+	state, err := p.Wait()
+	switch {
+	case err != nil:
+		return err
+	case state.Success():
+		return nil
+	}
+	return fmt.Errorf("QEMU %s with -M %s -accel %s -cpu %s: %s: %s", env.QEMU, vm.Machine, vm.Accel, vm.CPU, state, lastLine(said))
+}
+
+// lastLine is the last line that QEMU printed beside its QMP.
+func lastLine(said []byte) string {
+	last := "it says nothing"
+	for line := range bytes.Lines(said) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '{' {
+			last = string(line)
+		}
+	}
+	return last
+}
+
+// kvmCPU is the first CPU of the ladder with which the environment's QEMU starts here.
+func kvmCPU(stateRoot string, env *hermitEnv, machine string) (string, error) {
+	cache := filepath.Join(stateRoot, kvmCPUCache)
+	key := probeKey(env)
+	if text, err := readFile(cache, 4096); err == nil {
+		if k, cpu, found := strings.Cut(string(text), "\n"); found && k == key {
+			return cpu, nil
+		}
+	}
+	var errs error
+	for _, cpu := range kvmLadder {
+		err := tryVM(env, &vmConfig{Machine: machine, Accel: "kvm", CPU: cpu})
+		if err == nil {
+			_ = writeFile(cache, []byte(key+"\n"+cpu), 0o600) // or it is tried again
+			return cpu, nil
+		}
+		errs = errors.Join(errs, err)
+	}
+	first, _, _ := strings.Cut(errs.Error(), "\n")
+	return "", fmt.Errorf("KVM does not work with any CPU: %s", first)
+}
+
+// probeKey is what an answer holds for: this QEMU on this kernel and processor.
+func probeKey(env *hermitEnv) string {
+	var st unix.Stat_t
+	unix.Stat(filepath.Join(env.root, env.QEMU), &st)
+	var u unix.Utsname
+	unix.Uname(&u)
+	info, _ := readSome("/proc/cpuinfo", 4096)
+	var cpu []string
+	for line := range strings.Lines(string(info)) {
+		if name, value, found := strings.Cut(line, ":"); found && cpuIdentity[strings.TrimSpace(name)] {
+			cpu = append(cpu, strings.TrimSpace(value))
+		}
+	}
+	return fmt.Sprint("runh/1 ", env.root, env.QEMU, st.Ino, st.Size, st.Mtim, unix.ByteSliceToString(u.Release[:]), cpu)
+}
+
+var cpuIdentity = map[string]bool{"cpu family": true, "model": true, "stepping": true, "microcode": true}
