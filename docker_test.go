@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,8 +75,15 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 	if r.isRunh() {
 		entry["runtimeArgs"] = []string{"-l", "debug", "--hermit-env", dir + "/hermit", "--debug-log", "--debug-config"}
 	}
+	runtimes := map[string]any{"runh": entry}
+	if args, ok := entry["runtimeArgs"].([]string); ok {
+		if err := os.WriteFile(dir+"/files.toml", []byte("share = \"rootfs\"\n"), 0o644); err != nil {
+			return nil, err
+		}
+		runtimes["runh-files"] = map[string]any{"path": r.bin, "runtimeArgs": append(slices.Clone(args), "--config", dir+"/files.toml")}
+	}
 	settings := map[string]any{
-		"runtimes": map[string]any{"runh": entry}, "data-root": dir + "/data", "exec-root": dir + "/exec", "pidfile": dir + "/pid",
+		"runtimes": runtimes, "data-root": dir + "/data", "exec-root": dir + "/exec", "pidfile": dir + "/pid",
 		"hosts": []string{"unix://" + d.sock}, "experimental": true, "cgroup-parent": d.parent,
 	}
 	maps.Copy(settings, more)

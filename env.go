@@ -43,6 +43,17 @@ type envFile struct {
 	For   string `json:"for,omitempty"`  // needed by this accelerator or machine only: "tcg", "microvm", "pc"
 }
 
+// hostPaths are the files of the host in a list.
+func hostPaths(files []envFile) []string {
+	var paths []string
+	for _, f := range files {
+		if f.Host != "" {
+			paths = append(paths, f.Host)
+		}
+	}
+	return paths
+}
+
 // envCacheName in the state root; '@' keeps it apart from containers.
 const envCacheName = "@hermit-env"
 

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -242,18 +241,23 @@ func (c *creation) startGuest(g *guest) error {
 		return err
 	}
 	hostFiles := []string{self}
-	for _, f := range jail.allFiles() {
-		if f.Host != "" && !slices.Contains(hostFiles, f.Host) {
-			hostFiles = append(hostFiles, f.Host)
-		}
-	}
+	hostFiles = append(hostFiles, hostPaths(jail.files)...)
 	if jail.host, err = c.cloneHost(hostFiles); err != nil {
 		return err
 	}
 	defer jail.host.close()
+	if share := jail.share; share != nil { // clones of its own: each can be attached once
+		if share.host, err = c.cloneHost(hostPaths(share.plan.daemon.Files)); err != nil {
+			return err
+		}
+		defer share.host.close()
+	}
 	p.call(unix.SYS_CLOSE_RANGE, p.root.above, uint64(^uint32(0)), 0)
 	p.at("take the files of the host")
 	jail.host.take(p.program)
+	if jail.share != nil {
+		jail.share.host.take(p.program)
+	}
 	p.openSelf(&jail.host, self)
 	p.take(files...)
 	if jail.state != nil {
@@ -268,7 +272,7 @@ func (c *creation) startGuest(g *guest) error {
 	p.protectRoot()
 	if jail.share != nil {
 		p.takeShare(jail.share)
-		p.forkVirtiofsd(jail)
+		p.forkVirtiofsd(jail.share)
 	}
 	var io vmmPipes
 	pidfd := p.forkVMM(jail, &io)
@@ -279,6 +283,11 @@ func (c *creation) startGuest(g *guest) error {
 	}
 	if err := jail.host.send(p.stub); err != nil {
 		return c.explain(err)
+	}
+	if jail.share != nil {
+		if err := jail.share.host.send(p.stub); err != nil {
+			return c.explain(err)
+		}
 	}
 	for _, f := range files {
 		if err := p.sendFiles([]int{f.fd}); err != nil {

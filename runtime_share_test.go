@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -121,6 +122,24 @@ func TestShareReadOnly(t *testing.T) {
 	// The mask of a file is a device node, which does not open here: not even to read nothing.
 	if strings.Contains(res.out, "secret\n") || !strings.HasPrefix(res.out, "write /root/new: errno 30\ncat /root/secret/file: errno 2\n") || !strings.Contains(res.out, "write /root/kept/x: errno 30\n") {
 		t.Errorf("exit code %d, %q", res.code, res.out)
+	}
+}
+
+// Ids are those of the container's user namespace, where its root is an ordinary user of the host.
+func TestShareUsers(t *testing.T) {
+	r := newShare(t)
+	dir := t.TempDir()
+	r.must(os.WriteFile(dir+"/file", []byte("of user 5\n"), 0o600))
+	r.must(os.Chown(dir+"/file", 100005, 100006))
+	r.must(os.Chown(dir, 100000, 100000))
+	r.must(os.Chmod(filepath.Dir(dir), 0o755))
+	data := volumePath("/data")
+	c := r.guest("app", []string{"stat", data + "/file", ";", "cat", data + "/file", ";", "write", data + "/new", "x"}, volumeAt(dir, "/data", "rbind")).guestUsers(65536)
+	if res := c.run(); res.code != 0 || res.out != data+"/file mode=100600 size=10 uid=5 gid=6\nof user 5\n"+rtLastWords(0) {
+		t.Errorf("exit code %d, %q, %q", res.code, res.out, res.err)
+	}
+	if fi, err := os.Stat(dir + "/new"); err != nil || fi.Sys().(*syscall.Stat_t).Uid != 100000 {
+		t.Errorf("the guest's file: %v, %v", fi, err)
 	}
 }
 

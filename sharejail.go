@@ -29,19 +29,12 @@ type shareJail struct {
 	hidden  []string // mounts beneath the rootfs that the guest does not get
 	seccomp *seccompFilter
 	at      string
+	host    hostTrees // where virtiofsd's files are mounted from
 
 	rootfs           valueAt // a detached copy of the rootfs with its mounts
 	listener, client valueAt // the two ends of the socket
 	errors           [2]valueAt
 	pidfd            valueAt
-}
-
-// allFiles are QEMU's and virtiofsd's.
-func (j *vmmJail) allFiles() []envFile {
-	if j.share == nil {
-		return j.files
-	}
-	return append(slices.Clone(j.files), j.share.plan.daemon.Files...)
 }
 
 // planShareJail looks at the mounts that the init has made.
@@ -139,8 +132,7 @@ func (c *initPlan) takeShare(j *shareJail) {
 }
 
 // forkVirtiofsd starts virtiofsd's process.
-func (p *program) forkVirtiofsd(vmm *vmmJail) {
-	j := vmm.share
+func (p *program) forkVirtiofsd(j *shareJail) {
 	p.at("fork virtiofsd")
 	j.errors = p.pipe()
 	pidfd := p.alloc(8)
@@ -149,13 +141,13 @@ func (p *program) forkVirtiofsd(vmm *vmmJail) {
 	p.call(unix.SYS_CLONE, own|unix.CLONE_PIDFD|uint64(unix.SIGCHLD), 0, pidfd, 0, 0).ifZero(&child)
 	p.jump(&after)
 	p.place(&child)
-	p.shareJail(j, &vmm.host)
+	p.shareJail(j)
 	p.place(&after)
 	j.pidfd = valueAt(pidfd)
 }
 
 // shareJail is the life of that process up to virtiofsd.
-func (p *program) shareJail(j *shareJail, host *hostTrees) {
+func (p *program) shareJail(j *shareJail) {
 	p.at("virtiofsd's jail: prepare")
 	p.dieWithParent() // the keeper's end is virtiofsd's
 	p.call(unix.SYS_SETSID)
@@ -164,7 +156,7 @@ func (p *program) shareJail(j *shareJail, host *hostTrees) {
 	p.at("virtiofsd's jail: mount its root")
 	p.call(unix.SYS_MOUNT, "tmpfs", j.at, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755,size=1m,nr_inodes=4096")
 	p.call(unix.SYS_CHDIR, j.at)
-	p.jailFiles(&vmmJail{files: j.plan.daemon.Files, host: *host})
+	p.jailFiles(&vmmJail{files: j.plan.daemon.Files, host: j.host})
 	for _, dir := range []string{"proc", shareTree, shareParts} {
 		p.call(unix.SYS_MKDIR, dir, 0o755)
 	}

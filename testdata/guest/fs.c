@@ -185,24 +185,45 @@ long fs_read(const char *path, void (*put)(const char *, size_t))
 	return r;
 }
 
-/* As Hermit opens for writing: CREATE, whether or not the file is there. */
-long fs_write(const char *path, const char *data, size_t n)
+/*
+ * As Linux opens for writing. Hermit always sends CREATE, and QEMU's virtiofsd
+ * does not survive that for a file that is there.
+ */
+static long open_new(const char *path, uint64_t *node, struct fuse_opened *file)
 {
 	static char name[PATH_MAX];
-	struct fuse_create_in how = { .flags = O_WRONLY | O_CREAT | O_TRUNC, .mode = 0644 };
-	struct fuse_transfer args = { .size = n };
-	struct fuse_created file;
-	struct fuse_written out;
-	struct fuse_entry dir;
-	long r = walk(path, &dir, name);
+	struct fuse_open_in how = { .flags = O_WRONLY | O_TRUNC };
+	struct fuse_create_in make = { .flags = O_WRONLY | O_CREAT | O_TRUNC, .mode = 0644 };
+	struct fuse_created made;
+	struct fuse_entry e;
+	long r = walk(path, &e, NULL);
 
+	*node = e.node;
 	if (r >= 0)
-		r = fuse(FUSE_CREATE, dir.node, &how, sizeof how, name, strlen(name) + 1, &file, sizeof file);
+		return fuse(FUSE_OPEN, e.node, &how, sizeof how, NULL, 0, file, sizeof *file);
+	if (r != -ENOENT)
+		return r;
+	r = walk(path, &e, name);
+	if (r >= 0)
+		r = fuse(FUSE_CREATE, e.node, &make, sizeof make, name, strlen(name) + 1, &made, sizeof made);
+	*node = made.entry.node;
+	*file = made.opened;
+	return r;
+}
+
+long fs_write(const char *path, const char *data, size_t n)
+{
+	struct fuse_transfer args = { .size = n };
+	struct fuse_opened file;
+	struct fuse_written out;
+	uint64_t node;
+	long r = open_new(path, &node, &file);
+
 	if (r < 0)
 		return r;
-	args.handle = file.opened.handle;
-	r = fuse(FUSE_WRITE, file.entry.node, &args, sizeof args, data, n, &out, sizeof out);
-	release(FUSE_RELEASE, file.entry.node, file.opened.handle);
+	args.handle = file.handle;
+	r = fuse(FUSE_WRITE, node, &args, sizeof args, data, n, &out, sizeof out);
+	release(FUSE_RELEASE, node, file.handle);
 	return r >= 0 && out.size != n ? -EIO : r;
 }
 
