@@ -239,6 +239,8 @@ func (b *bench) all() error {
 		{"guest, boot and exit, 70 ms apart", b.guests("app", gap)},
 		{"guest, boot and exit, back to back", b.guests("app", 0)},
 		{"guest of kind pc, boot and exit, 70 ms apart", b.guests("app-pci", gap)},
+		{"guest to its first byte: from a template, beside a boot", b.templates("0", "1s")},
+		{"guest with 1 s of start-up to its first byte: from a template, beside a boot", b.templates("1000", "3s")},
 		{"20 guests on microvm at once, to the last exit", b.manyGuests},
 		{"smallest memory limit for `true`", b.memory},
 		{"keeper's private memory", b.keeper},
@@ -467,13 +469,81 @@ func (b *bench) guests(image string, pause time.Duration) func() error {
 	}
 }
 
+// templates measures a guest that starts from a template against the same guest that boots. It waits for a byte of its input
+// after so many milliseconds of start-up, where the template is made.
+func (b *bench) templates(startup, point string) func() error {
+	return func() error {
+		bundle, _, err := b.guest("app", "sleep", startup, ";", "echo", "1")
+		if err != nil {
+			return err
+		}
+		config, err := readJSON(filepath.Join(bundle, "config.json"))
+		if err != nil {
+			return err
+		}
+		boots := bundle + "-boots"
+		if err := os.CopyFS(boots, os.DirFS(bundle)); err != nil {
+			return err
+		}
+		notes := config["annotations"].(map[string]any)
+		notes["org.hermit-os.runh.template"], notes["org.hermit-os.runh.template_at"] = "bench"+startup, point
+		if err := writeJSON(bundle, config); err != nil {
+			return err
+		}
+		run := func(bundle string) *exec.Cmd {
+			return exec.Command(b.rts[0].bin, "--root", b.rts[0].root, "run", "--bundle", bundle, b.id())
+		}
+		first := run(bundle)
+		in, err := first.StdinPipe() // which says nothing: the template is made where the guest waits for it
+		if err != nil {
+			return err
+		}
+		if err := first.Start(); err != nil {
+			return err
+		}
+		made := func() bool {
+			found, _ := filepath.Glob(b.rts[0].root + "/@templates/bench" + startup + ".*/manifest.json")
+			return len(found) > 0
+		}
+		for range 300 {
+			if time.Sleep(100 * time.Millisecond); made() {
+				break
+			}
+		}
+		in.Close()
+		first.Process.Kill()
+		first.Wait()
+		exec.Command(b.rts[0].bin, "--root", b.rts[0].root, "delete", "--force", first.Args[len(first.Args)-1]).Run()
+		if !made() {
+			return errors.New("no template was made")
+		}
+		s, err := b.rotate(2, gap, func(c int) ([]time.Duration, error) {
+			cmd := run([]string{bundle, boots}[c])
+			cmd.Stdin = strings.NewReader("x")
+			first, _, out, err := firstByte(cmd)
+			if !strings.HasPrefix(out, "x") || !strings.Contains(out, "exit status 0\n") {
+				return nil, fmt.Errorf("the guest said %q, %w", out, errors.Join(err, errors.New(cmd.String())))
+			}
+			return []time.Duration{first}, nil
+		})
+		if err != nil {
+			return err
+		}
+		r := s[0].row("", "")
+		r.budget = fmt.Sprintf("the same guest booted: %s, ratio %s", r.values[1], r.ratios[0])
+		r.values, r.ratios = r.values[:1], nil
+		b.rows = append(b.rows, r)
+		return nil
+	}
+}
+
 // guest makes a bundle with an image of the stand-in, and the bare command for the same files.
 func (b *bench) guest(image string, args ...string) (bundle string, bare []string, err error) {
 	images := filepath.Join(b.dir, "images")
 	if out, err := exec.Command("make", "-s", "-C", "testdata/guest", "OUT="+images).CombinedOutput(); err != nil {
 		return "", nil, fmt.Errorf("make -C testdata/guest: %w: %s", err, out)
 	}
-	bundle = filepath.Join(b.dir, "guest-"+image+"-"+args[0])
+	bundle = filepath.Join(b.dir, "guest-"+image+"-"+strings.Join(args[:min(2, len(args))], "-"))
 	for from, to := range map[string]string{image: "app", "loader": "hermit-loader"} {
 		data, err := os.ReadFile(filepath.Join(images, from))
 		if err != nil {
