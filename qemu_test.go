@@ -41,6 +41,13 @@ func TestQEMUArgs(t *testing.T) {
 			head + "-M q35 -accel tcg,tb-size=8 -cpu max -smp 1 -m 64" + middle +
 				"-netdev user,id=net0,net=192.168.76.0/24,dhcpstart=192.168.76.9 -device virtio-net-pci,disable-legacy=on,netdev=net0,romfile= " + rng + "-kernel /app",
 		},
+		{
+			"shared files",
+			vmConfig{Machine: "pc", Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 8, Network: "none", Share: "/"},
+			head + "-M pc -accel tcg,tb-size=8 -cpu max -smp 1 -m 64" + middle +
+				"-object memory-backend-memfd,id=memory,size=64M,share=on -machine memory-backend=memory" +
+				" -chardev socket,id=share,fd=4 -device vhost-user-fs-pci,queue-size=1024,chardev=share,tag=/ " + rng + "-kernel /loader -initrd /app",
+		},
 	} {
 		got := qemuArgs(&tt.vm, 7)
 		if got := strings.Join(got, " "); got != tt.want {
