@@ -16,7 +16,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"slices"
@@ -37,6 +36,8 @@ type cgroup struct {
 	limits *cgroupLimits // nil for one that was opened
 	made   []string      // the directories that create made, in that order
 
+	unit *systemdUnit // with the systemd driver
+
 	// Without privileges and without a cgroupsPath the cgroup is a wish: what
 	// may not be made is left out.
 	optional bool
@@ -54,6 +55,8 @@ type cgroupPlace struct {
 type cgroupState struct {
 	Driver string            `json:"driver,omitempty"`
 	Path   string            `json:"path,omitempty"`
+	Unit   string            `json:"unit,omitempty"` // of systemd's,
+	User   bool              `json:"user,omitempty"` // the user's own
 	Paths  map[string]string `json:"paths,omitempty"`
 }
 
@@ -61,17 +64,7 @@ type cgroupState struct {
 // extraDevices are rules for what runh itself runs in the cgroup (a VMM needs
 // /dev/kvm); they come after all others.
 func newCgroup(id string, spec *specs.Spec, systemd, rootless bool, extraDevices []deviceRule) (*cgroup, error) {
-	wanted := ""
-	if spec.Linux != nil {
-		wanted = spec.Linux.CgroupsPath
-	}
-	if systemd {
-		if _, err := parseSystemdPath(id, wanted); err != nil {
-			return nil, err
-		}
-		return nil, errors.New("the systemd cgroup driver is not supported by this build: use the cgroupfs driver")
-	}
-	inner, err := cgroupInner(id, wanted)
+	inner, unit, err := wantedCgroup(id, spec, systemd)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +73,8 @@ func newCgroup(id string, spec *specs.Spec, systemd, rootless bool, extraDevices
 		return nil, err
 	}
 	c := placeCgroup(host, inner)
-	c.optional = rootless && wanted == ""
+	c.setUnit(unit)
+	c.optional = rootless && unit == nil && (spec.Linux == nil || spec.Linux.CgroupsPath == "")
 	// Before the place goes on record: a delete that follows kills whom it
 	// finds there.
 	if err := checkUnused(c.mainPlace()); err != nil {
@@ -93,28 +87,36 @@ func newCgroup(id string, spec *specs.Spec, systemd, rootless bool, extraDevices
 	return c, nil
 }
 
+// wantedCgroup reads cgroupsPath: its place, which is relative to runh's own
+// cgroup if it does not begin with a slash, and the unit of the systemd driver.
+func wantedCgroup(id string, spec *specs.Spec, systemd bool) (inner string, unit *systemdUnit, err error) {
+	wanted := ""
+	if spec.Linux != nil {
+		wanted = spec.Linux.CgroupsPath
+	}
+	if !systemd {
+		inner, err = cgroupInner(id, wanted)
+		return inner, nil, err
+	}
+	if unit, err = newSystemdUnit(id, spec, wanted); err == nil {
+		inner, err = unit.place()
+	}
+	return inner, unit, err
+}
+
+// setUnit makes it the cgroup of a unit; nil is none.
+func (c *cgroup) setUnit(unit *systemdUnit) {
+	if unit != nil {
+		c.driver, c.unit = "systemd", unit
+	}
+}
+
 func placeCgroup(host *cgroupHost, inner string) *cgroup {
 	c := &cgroup{driver: "cgroupfs", path: inner, v2: host.v2}
 	for _, t := range host.trees {
 		c.places = append(c.places, cgroupPlace{t, cgroupDir(t, host.v2, inner)})
 	}
 	return c
-}
-
-// A systemdPath is cgroupsPath as the systemd driver has it.
-type systemdPath struct{ slice, prefix, name string }
-
-// parseSystemdPath splits "slice:prefix:name". The defaults are runc's, with
-// our own prefix.
-func parseSystemdPath(id, cgroupsPath string) (systemdPath, error) {
-	if cgroupsPath == "" {
-		return systemdPath{"", "runh", id}, nil
-	}
-	parts := strings.Split(cgroupsPath, ":")
-	if len(parts) != 3 || parts[2] == "" || strings.Contains(parts[1]+parts[2], "/") {
-		return systemdPath{}, fmt.Errorf("linux.cgroupsPath %q: the systemd driver wants \"slice:prefix:name\"", cgroupsPath)
-	}
-	return systemdPath{parts[0], parts[1], parts[2]}, nil
 }
 
 // create makes the directories and sets the limits. If it fails, nothing that
@@ -127,10 +129,19 @@ func (c *cgroup) create() error {
 }
 
 // createBirthplace is the part of create that a process can be born in: all of
-// it on v2. The v1 hierarchies of createRest are joined later, and can be made
-// while the process does other things; but not where they may be refused, as
-// what there is decides what the process waits for and mounts.
+// it on v2, but nothing where systemd will make a scope around the process. The
+// v1 hierarchies of createRest are joined later, and can be made while the
+// process does other things; but not where they may be refused, as what there
+// is decides what the process waits for and mounts.
 func (c *cgroup) createBirthplace() error {
+	if c.unit != nil {
+		if c.unit.pending {
+			return nil
+		}
+		if err := c.unit.start(c, 0); err != nil {
+			return err
+		}
+	}
 	if err := c.makePlaces(true); err != nil || !c.optional {
 		return err
 	}
@@ -185,6 +196,9 @@ func (c *cgroup) makePlace(p cgroupPlace) error {
 	switch err := c.makeDir(p.mount, p.dir); err {
 	case nil:
 	case unix.EEXIST:
+		if c.unit != nil {
+			break // systemd was here before us, and has put the init in
+		}
 		if err := checkUnused(p.dir); err != nil {
 			return err
 		}
@@ -211,6 +225,9 @@ func (c *cgroup) state() cgroupState {
 			s.Paths[""] = p.dir
 		}
 	}
+	if c.unit != nil {
+		s.Unit, s.User = c.unit.name, c.unit.user
+	}
 	return s
 }
 
@@ -218,6 +235,9 @@ func (c *cgroup) state() cgroupState {
 // there are no error, then or later: a cgroup may be gone before its container.
 func openCgroup(s cgroupState) *cgroup {
 	c := &cgroup{driver: s.Driver, path: s.Path}
+	if s.Unit != "" {
+		c.unit = &systemdUnit{name: s.Unit, user: s.User}
+	}
 	for name, dir := range s.Paths {
 		i := slices.IndexFunc(c.places, func(p cgroupPlace) bool { return p.dir == dir })
 		if i < 0 {
@@ -238,8 +258,11 @@ func openCgroup(s cgroupState) *cgroup {
 // ones are fine. A process that was just killed leaves its cgroup only when
 // the kernel has finished with it, so EBUSY is tried again for two seconds.
 func (c *cgroup) destroy() error {
-	deadline := time.Now().Add(2 * time.Second)
 	var errs []error
+	if c.unit != nil {
+		errs = append(errs, c.unit.stop())
+	}
+	deadline := time.Now().Add(2 * time.Second)
 	for _, p := range c.places {
 		errs = append(errs, removeCgroup(p.dir, deadline))
 	}

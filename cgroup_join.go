@@ -1,8 +1,9 @@
 // How a process gets into the container's cgroup.
 //
 // The rule: on v2 it is born there, on v1 it moves its own single thread. The
-// exceptions wait, at the very start of their program, until the parent has
-// moved them by their pid: the kernel or a sandbox refuses the birth.
+// exceptions wait, at the very start of their program, until they have been
+// moved by their pid: by the parent, where the kernel or a sandbox refuses the
+// birth; by systemd, which makes no scope without a process.
 
 package main
 
@@ -17,6 +18,9 @@ import (
 // startIn starts the stub in the cgroup, as far as a process can be born in
 // it. When it fails the stub may run all the same: then pid is set.
 func (c *processPlan) startIn(group *cgroup, sys *syscall.SysProcAttr) error {
+	if group.unit != nil && group.unit.pending {
+		return c.startOutside(group, sys)
+	}
 	birth, err := group.dirFD()
 	if err != nil {
 		return err
@@ -33,6 +37,11 @@ func (c *processPlan) startIn(group *cgroup, sys *syscall.SysProcAttr) error {
 	if !group.v2 {
 		return c.start(sys) // v1; the v2 tree beside it is not worth a failure
 	}
+	return c.startOutside(group, sys)
+}
+
+// startOutside starts the stub, which waits at once until it has been moved in.
+func (c *processPlan) startOutside(group *cgroup, sys *syscall.SysProcAttr) error {
 	c.view(c.outside, 8)[0] = 1
 	if err := c.start(sys); err != nil {
 		return err
@@ -66,6 +75,15 @@ func (p *program) joinCgroup(tasks []valueAt) {
 
 // enter moves a process that waits outside.
 func (c *cgroup) enter(pid int) error {
+	if c.unit != nil && c.unit.pending {
+		if err := c.unit.start(c, pid); err != nil {
+			return fmt.Errorf("cgroup: %w", err)
+		}
+		if err := c.makePlaces(true); err != nil {
+			return fmt.Errorf("cgroup: %w", err)
+		}
+		return nil
+	}
 	for _, p := range c.places {
 		if p.isV2() {
 			if err := cgroupWrite(p.dir+"/cgroup.procs", fmt.Sprint(pid)); err != nil {

@@ -305,6 +305,16 @@ func (c *cgroup) update(r *specs.LinuxResources) error {
 		return err
 	}
 	out := libraryResources(r)
+	if c.unit != nil {
+		if c.v2 { // a property would not ask whether the memory is in use
+			if err := cgroupfs2.CheckMemoryUsage(c.places[0].dir, out); err != nil {
+				return err
+			}
+		}
+		if err := c.unit.set(out, c.v2); err != nil {
+			return err
+		}
+	}
 	if err := c.set(out, false); err != nil || r.Memory == nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (c *container) salvage(g *globals) *specs.Spec {
 		g.warnf("%v", err)
 		return nil
 	}
-	inner, err := cgroupInner(c.ID, spec.Linux.CgroupsPath)
+	inner, unit, err := wantedCgroup(c.ID, spec, g.systemdCgroup)
 	if err != nil || !filepath.IsAbs(inner) {
 		return spec
 	}
@@ -71,7 +71,9 @@ func (c *container) salvage(g *globals) *specs.Spec {
 		g.warnf("%v", err)
 		return spec
 	}
-	c.Cgroup = placeCgroup(host, inner).state()
+	group := placeCgroup(host, inner)
+	group.setUnit(unit)
+	c.Cgroup = group.state()
 	return spec
 }
 

@@ -183,9 +183,6 @@ func (e *execution) checkTerminal() error {
 
 // launch starts the process and returns when its execve has happened.
 func (e *execution) launch(c *container) error {
-	if len(e.opts.cgroup) > 0 {
-		return errors.New("--cgroup: this build cannot place a process in a cgroup below the container's yet")
-	}
 	pidfd, err := unix.PidfdOpen(c.Pid, 0)
 	if err != nil || !c.alive() {
 		return errNotRunning
@@ -210,6 +207,11 @@ func (e *execution) launch(c *container) error {
 		return err
 	}
 	group := openCgroup(c.Cgroup)
+	if len(e.opts.cgroup) == 0 {
+		group = group.besideInit(c.Pid)
+	} else if group, err = group.below(e.opts.cgroup); err != nil {
+		return err
+	}
 	tasks, err := group.joinFDs()
 	if err != nil {
 		return err

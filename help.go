@@ -247,7 +247,8 @@ flags:
   --no-new-privs          set-user-ID programs gain nothing
   --apparmor PROFILE      under this AppArmor profile
   --process-label LABEL   under this SELinux label
-  --cgroup PATH           in this cgroup below the container's
+  --cgroup [CONTROLLERS:]PATH
+                          in this cgroup below the container's, which is there
   --preserve-fds N        hand it descriptors 3 to 3+N-1
   --ignore-paused         also in a paused container
 `

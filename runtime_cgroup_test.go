@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -413,4 +414,62 @@ func TestTwentyRuns(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// exec --cgroup: a cgroup that the container has made inside its own, for all controllers or, on v1, for some.
+func TestExecCgroup(t *testing.T) {
+	r := newRT(t)
+	c := r.bundle([]string{"sleep", "1000"}).create().start()
+	tops := []string{"/sys/fs/cgroup" + c.group()}
+	if hybridCgroup() {
+		links, _ := filepath.Glob("/sys/fs/cgroup/*" + c.group()) // cpu and cpuacct may be one
+		tops = slices.DeleteFunc(links, func(dir string) bool {
+			st, err := os.Lstat(strings.TrimSuffix(dir, c.group()))
+			return err != nil || !st.IsDir() || strings.HasPrefix(dir, "/sys/fs/cgroup/unified/")
+		})
+	}
+	for _, top := range tops {
+		r.must(os.MkdirAll(top+"/sub/deep", 0o755))
+		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+			if value := rtReadOr(top + "/" + file); hybridCgroup() && value != "" { // or no process may enter
+				r.must(os.WriteFile(top+"/sub/"+file, []byte(value), 0))
+				r.must(os.WriteFile(top+"/sub/deep/"+file, []byte(value), 0))
+			}
+		}
+	}
+	where := func(flags ...string) result {
+		return r.do(append(append([]string{"exec"}, flags...), c.id, "cat", "/proc/self/cgroup")...)
+	}
+	refused := func(text string, flags ...string) {
+		t.Helper()
+		if res := where(flags...); res.code != 255 || !strings.Contains(res.err, text) {
+			t.Errorf("%v: exit code %d, want 255 and %q; stderr %q", flags, res.code, text, res.err)
+		}
+	}
+	for _, path := range []string{"sub", "/sub/deep"} {
+		want := c.group() + "/" + strings.TrimPrefix(path, "/") + "\n"
+		if out := where("--cgroup", path).ok().out; strings.Count(out, want) < len(tops) {
+			t.Errorf("--cgroup %s: not in %s: %s", path, want, out)
+		}
+	}
+	refused("the container has no cgroup /sys/fs/cgroup", "--cgroup", "nosuch")
+	refused(`must not contain ".."`, "--cgroup", "sub/../..")
+	refused("CONTROLLER:PATH", "--cgroup", "sub", "--cgroup", "sub/deep")
+	if hybridCgroup() {
+		out := where("--cgroup", "pids:sub", "--cgroup", "memory,freezer:sub/deep").ok().out
+		for _, want := range []string{":pids:" + c.group() + "/sub\n", ":memory:" + c.group() + "/sub/deep\n", ":freezer:" + c.group() + "/sub/deep\n", ":devices:" + c.group() + "\n"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("controllers by name: no %q in %s", want, out)
+			}
+		}
+		refused(`the container has no controller "nosuch"`, "--cgroup", "nosuch:sub")
+		return
+	}
+	refused("one PATH for all controllers", "--cgroup", "pids:sub")
+	// A container that hands controllers on has no processes at the top of its cgroup.
+	r.must(os.WriteFile(tops[0]+"/sub/cgroup.procs", []byte(fmt.Sprint(c.pid)), 0))
+	r.must(os.WriteFile(tops[0]+"/cgroup.subtree_control", []byte("+pids"), 0))
+	if out := where().ok().out; !strings.HasSuffix(out, c.group()+"/sub\n") {
+		t.Errorf("beside init: %s", out)
+	}
 }

@@ -243,7 +243,8 @@ func TestEventsOOM(t *testing.T) {
 			r.do("delete", c.id).ok()
 		}
 		all := w.ends(r)
-		if !slices.ContainsFunc(all, func(e rtEvent) bool { return e.Type == "oom" && e.Data == nil }) {
+		// systemd removes the cgroup with its last process, often before its events can be read.
+		if !rtSystemd() && !slices.ContainsFunc(all, func(e rtEvent) bool { return e.Type == "oom" && e.Data == nil }) {
 			t.Errorf("what init died of is not told: %+v", all)
 		}
 	})

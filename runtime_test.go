@@ -624,6 +624,12 @@ func (r *rt) leftovers() []string {
 		}
 	}
 	left = append(left, r.cgroups()...)
+	if rtSystemd() {
+		out, err := exec.Command("systemctl", "list-units", "--all", "--plain", "--no-legend", "*"+r.token+"*").CombinedOutput()
+		if err != nil || len(out) > 0 {
+			left = append(left, fmt.Sprintf("unit %s (%v)", out, err))
+		}
+	}
 	for _, l := range strings.Split(rtMounts(), "\n") {
 		if strings.Contains(l, r.token) {
 			left = append(left, "mount "+l)

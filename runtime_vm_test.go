@@ -23,10 +23,14 @@ import (
 const vmLimit = 13 * time.Minute
 
 func TestVM(t *testing.T) {
-	kernel := "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
+	const kernel = "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
+	const limits = " TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"
+	const commands = " TestUpdateResources TestUpdateMemoryAndSwap TestUpdateBites TestPause TestPausedEnds TestEventsStats TestEventsOOM TestLifecycle TestKillAll"
 	for _, vm := range []vmMachine{
-		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestDiesWhole TestTwentyRuns"},
-		{name: "cgroup v1 and v2", cgroup: "hybrid", tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace"},
+		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"},
+		{name: "cgroup v1 and v2", cgroup: "hybrid", tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup"},
+		{name: "systemd", systemd: true, tests: "TestSystemd" + limits + commands},
+		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
 	} {
 		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
 	}
@@ -73,6 +77,10 @@ func (vm *vmMachine) boot(t *testing.T, image string) (out string, off bool) {
 	defer cancel()
 	monitor := filepath.Join(t.TempDir(), "monitor")
 	append := "console=ttyS0 loglevel=4 unknown_nmi_panic=1 panic=-1 rdinit=/init mitigations=off cryptomgr.notests"
+	if vm.systemd {
+		append += " systemd.show_status=0 systemd.log_level=warning systemd.log_target=kmsg systemd.unified_cgroup_hierarchy=" +
+			map[bool]string{true: "0", false: "1"}[vm.cgroup == "hybrid"]
+	}
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,-la57", "-smp", "2", "-m", "1536",
 		"-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "unix:"+monitor+",server=on,wait=off",
 		"-no-reboot", "-kernel", vmKernel(t), "-initrd", image, "-append", append)
@@ -146,16 +154,39 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	c.file(self, "src/test")
 	c.file(runtime, "src/runh")
 	c.file("testdata/docker-config.json", "src/testdata/docker-config.json")
-	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
-	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1\n",
-		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|")))
+	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nmessagebus:x:100:100:bus:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
+	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_CGROUP=%s\n",
+		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|"),
+		map[bool]string{true: "systemd"}[vm.systemd]))
 	c.program("/usr/bin/strace")
+	if vm.systemd {
+		c.systemd()
+	}
 	vm.modules(c, boot)
 	c.entry("TRAILER!!!", 0, "")
 	if c.err == nil {
 		c.err = f.Close()
 	}
 	return c.err
+}
+
+// systemd packs it, a message bus, and the units for both and for the tests.
+func (c *cpio) systemd() {
+	c.program("/lib/systemd/systemd")
+	c.program("/usr/bin/dbus-daemon")
+	c.program("/bin/systemctl")
+	for _, f := range []string{"/usr/share/dbus-1/system.conf", "/usr/share/dbus-1/system.d/org.freedesktop.systemd1.conf"} {
+		c.file(f, f[1:])
+	}
+	c.data("etc/group", 0o644, "root:x:0:\nmessagebus:x:100:\n")
+	unit := func(name, text string) {
+		c.data("etc/systemd/system/"+name, 0o644, "[Unit]\nDefaultDependencies=no\n"+text)
+	}
+	unit("default.target", "Requires=dbus.socket dbus.service tests.service\n")
+	unit("dbus.socket", "[Socket]\nListenStream=/run/dbus/system_bus_socket\n") // by these names systemd finds its bus
+	unit("dbus.service", "Requires=dbus.socket\nAfter=dbus.socket\n[Service]\nType=notify\nNotifyAccess=main\n"+
+		"ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation\n")
+	unit("tests.service", "After=dbus.service\n[Service]\nExecStart=/init\nStandardOutput=file:/dev/ttyS0\nStandardError=file:/dev/ttyS0\n")
 }
 
 // modules packs the kernel modules that make deps has found.
