@@ -124,11 +124,11 @@ func (c *creation) readBundle() error {
 	if err := checkSpec(spec); err != nil {
 		return err
 	}
-	for _, name := range withoutEffect(spec) {
-		c.g.warnf("config.json: %s has no effect in this build", name)
-	}
 	if spec.Linux == nil {
 		spec.Linux = &specs.Linux{}
+	}
+	if spec.Linux.IntelRdt != nil {
+		return noResctrl("/sys/fs/resctrl")
 	}
 	rootfs, err := rootfsPath(bundle, spec)
 	if err != nil {

@@ -3,8 +3,7 @@
 //
 // Contract: one connection, used by one goroutine; nothing is subscribed to but
 // the ends of jobs. A systemd that does not answer is an error after 30
-// seconds. No library: godbus costs every start 0.3 ms and the binary 1.1 MB,
-// though nearly no command talks to systemd.
+// seconds. No library: godbus would cost every start and the binary, though nearly no command talks to systemd.
 
 package main
 

@@ -195,3 +195,21 @@ func rtEditState(p, member string, value any) error {
 	}
 	return os.WriteFile(p, b, 0o600)
 }
+
+// linux.intelRdt is refused with the reason, where the processor or the kernel has nothing of the kind and where it has.
+func TestIntelRdt(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("the text is runh's")
+	want := noResctrl("/sys/fs/resctrl").Error()
+	r.bundle([]string{"true"}, func(s *specs.Spec) {
+		s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:0=f"}
+	}).tryCreate().fails(want)
+	dir := t.TempDir()
+	if err := noResctrl(dir); !errorHas(err, "linux.intelRdt: this host offers no resource control by the processor") {
+		t.Error(err)
+	}
+	r.must(os.WriteFile(dir+"/schemata", nil, 0o600))
+	if err := noResctrl(dir); !errorHas(err, "not supported by this build") {
+		t.Error(err)
+	}
+}

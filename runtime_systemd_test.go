@@ -4,25 +4,28 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func cgroupsPath(path string) func(*specs.Spec) {
 	return func(s *specs.Spec) { s.Linux.CgroupsPath = path }
 }
 
-func annotated(name, value string) func(*specs.Spec) {
+func withProperty(name, value string) func(*specs.Spec) {
 	return func(s *specs.Spec) {
 		if s.Annotations == nil {
 			s.Annotations = map[string]string{}
 		}
-		s.Annotations[name] = value
+		s.Annotations["org.systemd.property."+name] = value
 	}
 }
 
@@ -102,7 +105,7 @@ func TestSystemd(t *testing.T) {
 	})
 	t.Run("scope", func(t *testing.T) {
 		r := newRT(t)
-		c := r.bundle([]string{"sleep", "1000"}, annotated("org.systemd.property.TimeoutStopSec", "uint64 7"), annotated("org.systemd.property.Description", "'one of ours'"),
+		c := r.bundle([]string{"sleep", "1000"}, withProperty("TimeoutStopSec", "uint64 7"), withProperty("Description", "'one of ours'"),
 			resources(t, `{"memory":{"limit":33554432},"pids":{"limit":20},"cpu":{"quota":50500,"period":100000,"cpus":"0-1"}}`)).create()
 		unit := filepath.Base(c.group())
 		memory := map[bool]string{false: "MemoryMax", true: "MemoryLimit"}[hybridCgroup()] + "=33554432"
@@ -177,9 +180,69 @@ func TestSystemd(t *testing.T) {
 		r := newRT(t)
 		r.onlyRunh("others take them")
 		for name, value := range map[string]string{"Wants": "['poweroff.target']", "PIDs": "[uint32 1]", "FailureAction": "'reboot'", "Slice": "'init.scope'"} {
-			r.bundle([]string{"true"}, annotated("org.systemd.property."+name, value)).tryCreate().fails("nothing that concerns other units")
+			r.bundle([]string{"true"}, withProperty(name, value)).tryCreate().fails("nothing that concerns other units")
 		}
-		r.bundle([]string{"true"}, annotated("org.systemd.property.CollectMode", "inactive")).tryCreate().fails("is no value like")
-		r.bundle([]string{"true"}, annotated("org.systemd.property.KillNoSuch", "5")).tryCreate().fails("KillNoSuch")
+		r.bundle([]string{"true"}, withProperty("CollectMode", "inactive")).tryCreate().fails("is no value like")
+		r.bundle([]string{"true"}, withProperty("KillNoSuch", "5")).tryCreate().fails("KillNoSuch")
 	})
+}
+
+// An ordinary user's container is a unit of the user's own manager, in the cgroup that this one was given. Here the
+// driver alone is asked, by a process of that user.
+func TestSystemdUser(t *testing.T) {
+	switch {
+	case os.Getenv("RUNH_TEST_USER") != "":
+		systemdUserTest(t)
+		return
+	case !rtSystemd():
+		if c := (&systemdUnit{user: true, name: "x.scope", parent: "user.slice"}); os.Getenv("XDG_RUNTIME_DIR") == "" {
+			if _, err := c.place(); !errorHas(err, "XDG_RUNTIME_DIR is not set") {
+				t.Error(err)
+			}
+		}
+		return
+	case hybridCgroup():
+		return // v1 hierarchies are not given to users
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestSystemdUser$", "-test.v")
+	cmd.Env = append(os.Environ(), "RUNH_TEST_USER=1", "XDG_RUNTIME_DIR=/run/user/1000", "TMPDIR=/tmp")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestSystemdUser") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func systemdUserTest(t *testing.T) {
+	limit := int64(20)
+	c, err := newCgroup("one", cgroupSpec("", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}), true, true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.createBirthplace(); err != nil { // nothing, for a scope
+		t.Fatal(err)
+	}
+	child := startJoined(t, exec.Command("/bin/sh", "-c", "echo joined; exec sleep 1000"))
+	if err := c.enter(child.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", child.Process.Pid))
+	if !strings.HasSuffix(string(text), "/user.service/user.slice/runh-one.scope\n") || !strings.Contains(string(text), strings.TrimPrefix(c.places[0].dir, cgroupRoot)) {
+		t.Errorf("it is in %s, and should be in %s", text, c.places[0].dir)
+	}
+	cgroupFile{"", "", "", "pids.max", "20"}.check(t, c)
+	other := again(c)
+	if err := other.update(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(30))}}); err != nil {
+		t.Error(err)
+	}
+	cgroupFile{"", "", "", "pids.max", "30"}.check(t, c)
+	if err := other.killAll(unix.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	_ = child.Wait() // it was killed
+	if err := other.destroy(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(c.places[0].dir); err == nil {
+		t.Errorf("%s is still there", c.places[0].dir)
+	}
 }

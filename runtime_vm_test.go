@@ -29,7 +29,7 @@ func TestVM(t *testing.T) {
 	for _, vm := range []vmMachine{
 		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"},
 		{name: "cgroup v1 and v2", cgroup: "hybrid", tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup"},
-		{name: "systemd", systemd: true, tests: "TestSystemd" + limits + commands},
+		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
 	} {
 		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
@@ -175,18 +175,21 @@ func (c *cpio) systemd() {
 	c.program("/lib/systemd/systemd")
 	c.program("/usr/bin/dbus-daemon")
 	c.program("/bin/systemctl")
+	c.data("etc/systemd/user/default.target", 0o644, "[Unit]\nDefaultDependencies=no\n") // of the user's manager
 	for _, f := range []string{"/usr/share/dbus-1/system.conf", "/usr/share/dbus-1/system.d/org.freedesktop.systemd1.conf"} {
 		c.file(f, f[1:])
 	}
-	c.data("etc/group", 0o644, "root:x:0:\nmessagebus:x:100:\n")
+	c.data("etc/group", 0o644, "root:x:0:\nuser:x:1000:\nmessagebus:x:100:\n")
 	unit := func(name, text string) {
 		c.data("etc/systemd/system/"+name, 0o644, "[Unit]\nDefaultDependencies=no\n"+text)
 	}
-	unit("default.target", "Requires=dbus.socket dbus.service tests.service\n")
+	unit("default.target", "Requires=dbus.socket dbus.service tests.service\nWants=user.service\n")
 	unit("dbus.socket", "[Socket]\nListenStream=/run/dbus/system_bus_socket\n") // by these names systemd finds its bus
 	unit("dbus.service", "Requires=dbus.socket\nAfter=dbus.socket\n[Service]\nType=notify\nNotifyAccess=main\n"+
 		"ExecStart=/usr/bin/dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation\n")
-	unit("tests.service", "After=dbus.service\n[Service]\nExecStart=/init\nStandardOutput=file:/dev/ttyS0\nStandardError=file:/dev/ttyS0\n")
+	unit("user.service", "After=dbus.service\n[Service]\nType=notify\nUser=user\nDelegate=yes\nRuntimeDirectory=user/1000\n"+
+		"Environment=XDG_RUNTIME_DIR=/run/user/1000\nExecStart=/lib/systemd/systemd --user\n")
+	unit("tests.service", "After=dbus.service user.service\n[Service]\nExecStart=/init\nStandardOutput=file:/dev/ttyS0\nStandardError=file:/dev/ttyS0\n")
 }
 
 // modules packs the kernel modules that make deps has found.

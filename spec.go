@@ -67,24 +67,6 @@ func rootfsPath(bundle string, spec *specs.Spec) (string, error) {
 	return os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 }
 
-// withoutEffect names the properties that ask for something this build does not
-// do, and without which a container runs as well. README, "What works", lists
-// them.
-func withoutEffect(s *specs.Spec) (names []string) {
-	l := s.Linux
-	for _, f := range []struct {
-		set  bool
-		name string
-	}{
-		{l.IntelRdt != nil, "linux.intelRdt"},
-	} {
-		if f.set {
-			names = append(names, f.name)
-		}
-	}
-	return names
-}
-
 // cmdSpec is "runh spec".
 func cmdSpec(g *globals, args []string) error {
 	o, err := parseSpec(args)

@@ -123,17 +123,6 @@ func TestCheckSpec(t *testing.T) {
 	}
 }
 
-func TestWithoutEffect(t *testing.T) {
-	s := exampleSpec([]string{"true"})
-	if got := withoutEffect(s); got != nil {
-		t.Errorf("the example: %q", got)
-	}
-	s.Linux.IntelRdt = new(specs.LinuxIntelRdt)
-	if got := strings.Join(withoutEffect(s), " "); got != "linux.intelRdt" {
-		t.Errorf("%q", got)
-	}
-}
-
 func addNamespace(s *specs.Spec, kind, path string) {
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.LinuxNamespaceType(kind), Path: path})
 }
