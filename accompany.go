@@ -158,6 +158,9 @@ func (c *creation) explain(err error) error {
 	switch oom, _ := c.init.cgroup.oomKilled(); { // not known is no
 	case oom:
 		return fmt.Errorf("%w: the memory limit is too small for it", err)
+	case c.init.cgroup.unit != nil && status.Signal() == unix.SIGKILL:
+		// systemd takes the cgroup away, and with it the count of such deaths.
+		return fmt.Errorf("%w of signal 9 (killed): if it has a memory limit, that may be too small for it", err)
 	case status.Signaled():
 		return fmt.Errorf("%w of signal %d (%v)", err, status.Signal(), status.Signal())
 	}

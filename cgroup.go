@@ -2,7 +2,8 @@
 // directory of cgroup v2. This file makes it, hands out the descriptors by
 // which a process gets in, and removes it. cgroup_place.go says where it is,
 // cgroup_dir.go how a directory is made, cgroup_limits.go and cgroup_devices.go
-// what it limits, cgroup_procs.go who is inside.
+// what it limits, cgroup_procs.go who is inside, cgroup_systemd.go what is
+// different where systemd makes it.
 //
 // Contract: limits are in force before anything joins. No process identifier
 // is ever written to cgroup.procs: that one write waits for an RCU grace period
@@ -133,7 +134,7 @@ func (c *cgroup) create() error {
 // v1 hierarchies of createRest are joined later, and can be made while the
 // process does other things; but not where they may be refused, as what there
 // is decides what the process waits for and mounts.
-func (c *cgroup) createBirthplace() error {
+func (c *cgroup) createBirthplace() (err error) {
 	if c.unit != nil {
 		if c.unit.pending {
 			return nil
@@ -141,6 +142,11 @@ func (c *cgroup) createBirthplace() error {
 		if err := c.unit.start(c, 0); err != nil {
 			return err
 		}
+		defer func() {
+			if err != nil {
+				_ = c.unit.stop() // the cause is what the caller must hear
+			}
+		}()
 	}
 	if err := c.makePlaces(true); err != nil || !c.optional {
 		return err

@@ -141,13 +141,18 @@ func readDeviceRule(d specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 // default, which a rule for all devices sets, and a list of exceptions from it.
 // A rule that agrees with the default can only take back an exception for the
 // very same devices; what it has in common with others would stay.
-func checkV1Devices(rules []deviceRule) error {
+//
+// systemd has no list of what is forbidden, and when it reloads its units it
+// writes its own rules over ours.
+func checkV1Devices(rules []deviceRule, systemd bool) error {
 	var exceptions []deviceRule
 	byDefault := false
 	for _, r := range rules {
 		switch {
 		case r.kind == 'a':
 			byDefault, exceptions = r.allow, nil
+		case systemd && byDefault && !r.allow:
+			return fmt.Errorf("linux.resources.devices: systemd on cgroup v1 cannot forbid %q where all else is allowed", r)
 		case r.allow != byDefault:
 			exceptions = append(exceptions, r)
 		default:

@@ -135,8 +135,27 @@ func TestV1Devices(t *testing.T) {
 		{"a wider one", []deviceRule{allow('c', 1, 5, accessAll), deny('c', any, any, accessAll)}, `for "c *:* rwm" from the earlier rule "c 1:5 rwm"`},
 		{"a hole in what is denied", []deviceRule{allow('a', any, any, accessAll), deny('b', 8, any, accessAll), allow('b', 8, 1, accessRead)}, `for "b 8:1 r"`},
 	} {
-		if err := checkV1Devices(tc.rules); !errorHas(err, tc.err) {
+		if err := checkV1Devices(tc.rules, false); !errorHas(err, tc.err) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.err)
+		}
+	}
+}
+
+// With systemd, which would lift them at its next reload, there are no exceptions from "all".
+func TestV1DevicesSystemd(t *testing.T) {
+	all := deviceRule{true, 'a', anyDevice, anyDevice, accessAll}
+	mem := deviceRule{false, 'c', 1, 1, accessAll}
+	for _, tc := range []struct {
+		rules []deviceRule
+		err   string
+	}{
+		{[]deviceRule{all}, ""},
+		{[]deviceRule{all, mem}, `cannot forbid "c 1:1 rwm"`},
+		{[]deviceRule{mem, all}, ""},
+		{[]deviceRule{mem}, ""},
+	} {
+		if err := checkV1Devices(tc.rules, true); !errorHas(err, tc.err) {
+			t.Errorf("%v: %v", tc.rules, err)
 		}
 	}
 }

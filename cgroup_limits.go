@@ -2,8 +2,8 @@
 // opencontainers/cgroups, which knows the files of both cgroup versions, and
 // what it reports: statistics, OOM kills.
 //
-// Contract: with cgroup_stats.go the only importer of that library, and it
-// never attaches a process.
+// Contract: with cgroup_stats.go the only one to call that library, which never
+// attaches a process.
 // A limit that cannot be had is an error that names the field and the
 // controller. 0 means "leave alone", in deviation from the spec also for
 // pids.limit: CRI-O sends 0 and means none.
@@ -59,7 +59,7 @@ func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []deviceR
 		return nil, errors.New("the devices cgroup is not mounted: a container's devices could not be restricted")
 	}
 	if !c.v2 {
-		if err := checkV1Devices(asked); err != nil {
+		if err := checkV1Devices(asked, c.unit != nil); err != nil {
 			return nil, err
 		}
 	}

@@ -238,12 +238,16 @@ func (c *creation) makeCgroup() error {
 	if p.cgroup.v1Places() == 0 {
 		return nil
 	}
-	if err := p.cgroup.createRest(); err != nil {
-		return fmt.Errorf("cgroup: %w", err)
+	var tasks []*os.File
+	err := p.cgroup.createRest()
+	if err == nil {
+		tasks, err = p.cgroup.joinFDs()
 	}
-	tasks, err := p.cgroup.joinFDs()
 	if err != nil {
-		return err
+		if _, gone := processStart(c.child); gone != nil {
+			return nil // systemd takes a scope away with its last process
+		}
+		return fmt.Errorf("cgroup: %w", err)
 	}
 	var fds []int
 	for _, t := range tasks {

@@ -253,6 +253,8 @@ func TestDeviceProperties(t *testing.T) {
 		{[]deviceRule{all, {false, 'c', 1, 3, accessAll}}, 252, auto},
 		{[]deviceRule{all, {false, 'a', anyDevice, anyDevice, accessAll}, null}, 252, "[{DevicePolicy strict} {DeviceAllow [{/dev/char/1:3 rwm}]}]"},
 		{[]deviceRule{null}, 239, auto},
+		{[]deviceRule{null, {false, 'c', 1, 3, accessWrite}}, 252, "[{DevicePolicy strict} {DeviceAllow [{/dev/char/1:3 rm}]}]"},
+		{[]deviceRule{null, {false, 'c', 1, 3, accessAll}}, 252, "[{DevicePolicy strict} {DeviceAllow []}]"},
 	} {
 		if got := fmt.Sprint(deviceProperties(tc.rules, tc.version)); got != tc.want {
 			t.Errorf("%v: %s, want %s", tc.rules, got, tc.want)

@@ -80,7 +80,7 @@ func TestResources(t *testing.T) {
 		{"weight", `{"blockIO":{"weight":300}}`, "blkio/blkio.bfq.weight=300", "io/io.bfq.weight=default 300"},
 		{
 			"weight of a device", `{"blockIO":{"weightDevice":[{` + disk + `,"weight":400}]}}`,
-			map[bool]string{true: "blkio/blkio.bfq.weight_device=default 100\n" + diskName + " 400", false: "-linux.resources.blockIO.weightDevice: "}[weights],
+			map[bool]string{true: "blkio/blkio.bfq.weight_device=~\n" + diskName + " 400", false: "-linux.resources.blockIO.weightDevice: "}[weights],
 			map[bool]string{true: "io/io.bfq.weight=default 100\n" + diskName + " 400", false: "-linux.resources.blockIO.weight"}[weights],
 		},
 		{"leaf weight", `{"blockIO":{"leafWeight":300}}`, "blkio/blkio.leaf_weight=300", "-has nothing like it"},
@@ -267,6 +267,10 @@ func TestDeviceRulesBite(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			r := newRT(t)
 			c := r.bundle([]string{"sh", "-c", "read line;" + open, "sh", "/tmp/n"}, odd, resources(t, x.rules))
+			if rtSystemd() && hybridCgroup() && x.name == "all but one" {
+				c.tryCreate().fails("systemd on cgroup v1 cannot forbid")
+				return
+			}
 			if x.name == "all of a major number but one" && hybridCgroup() {
 				r.onlyRunh("says it in its own words")
 				c.tryCreate().fails(`cgroup v1 cannot make an exception for "c 1:78 rw" from the earlier rule "c 1:* rwm"`)

@@ -29,7 +29,7 @@ func TestVM(t *testing.T) {
 	for _, vm := range []vmMachine{
 		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"},
 		{name: "cgroup v1 and v2", cgroup: "hybrid", tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup"},
-		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser" + limits + commands},
+		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
 	} {
 		t.Run(vm.name, func(t *testing.T) { vm.run(t) })

@@ -166,14 +166,25 @@ func numberMask(list string) ([]byte, error) {
 // what they allow, and they themselves, which are in force beside it, decide.
 func deviceProperties(rules []deviceRule, version int) []unitProperty {
 	none := []unitProperty{{"DevicePolicy", "auto"}, {"DeviceAllow", []deviceAllow{}}}
-	var allowed []deviceAllow
+	var kept []deviceRule
 	byDefault := false
 	for _, r := range rules {
-		if r.kind == 'a' {
-			byDefault, allowed = r.allow, nil
-			continue
+		switch {
+		case r.kind == 'a':
+			byDefault, kept = r.allow, nil
+		case r.allow:
+			kept = append(kept, r)
+		default:
+			for i := range kept {
+				if k := &kept[i]; k.kind == r.kind && k.major == r.major && k.minor == r.minor {
+					k.access &^= r.access
+				}
+			}
 		}
-		if !r.allow {
+	}
+	var allowed []deviceAllow
+	for _, r := range kept {
+		if r.access == 0 {
 			continue
 		}
 		class := map[byte]string{'c': "char", 'b': "block"}[r.kind]
