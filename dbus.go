@@ -3,7 +3,8 @@
 //
 // Contract: one connection, used by one goroutine; nothing is subscribed to but
 // the ends of jobs. A systemd that does not answer is an error after 30
-// seconds. No library: godbus would cost every start and the binary, though nearly no command talks to systemd.
+// seconds. No library: godbus would cost every command some of its start, though
+// nearly none talks to systemd.
 
 package main
 
