@@ -27,8 +27,9 @@ const saveStall = 60 * time.Second
 
 type checkpointOptions struct {
 	criuOptions
-	leaveRunning, preDump bool
-	parentPath            string
+	id                               string
+	leaveRunning, preDump            bool
+	parentPath, statusFD, pageServer string
 }
 
 func (o *checkpointOptions) flags() []flagDef {

@@ -195,19 +195,10 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// What this build cannot do says so, once its flags have been understood.
-func TestLater(t *testing.T) {
-	for _, line := range []string{
-		"restore --bundle B --pid-file P --detach --image-path I -no-subreaper c", "restore -d -b B c",
-	} {
-		words := strings.Fields(line)
-		if err := findCommand(words[0]).run(&globals{}, words[1:]); !errors.Is(err, errLater) {
-			t.Errorf("%s: %v", line, err)
-		}
-	}
+func TestBadWords(t *testing.T) {
 	for _, line := range []string{"update", "update --nosuch c", "events a b", "check x", "pull image"} {
 		words := strings.Fields(line)
-		if err := findCommand(words[0]).run(&globals{}, words[1:]); err == nil || errors.Is(err, errLater) {
+		if err := findCommand(words[0]).run(&globals{}, words[1:]); err == nil {
 			t.Errorf("%s: %v", line, err)
 		}
 	}

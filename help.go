@@ -64,7 +64,7 @@ global flags:
                         not be made; auto: for other users than root
   --hermit-env DIR      the tree QEMU runs from (ROOT/hermit)
   --config FILE         runh's own settings (/etc/runh/config.toml)
-  --criu PATH           read and ignored
+  --criu PATH           for checkpoint and restore of Linux containers
   -v, --version         print the version
   -h, --help            print this, or after a command its help
 `
@@ -327,8 +327,9 @@ const helpCheckpoint = `runh checkpoint [flags] ID - save a running container to
 
 The guest of a Hermit container is stopped, its machine is written to DIR
 (./checkpoint), which must hold nothing else, and the container is ended and
-deleted; with --leave-running it goes on. DIR has two files, manifest.json and
-state; they can be copied. A checkpoint that fails leaves the container running.
+deleted; with --leave-running it goes on. DIR then has manifest.json and state;
+they can be copied. A checkpoint that fails leaves the container running. For
+Linux containers all flags are criu's, which must be installed.
 
 flags:
   --image-path DIR, --leave-running

@@ -1,14 +1,9 @@
-// later.go holds the commands that this build knows the words of, and cannot
-// do yet. Each reads its flags, so that a mistake in them is found, and then
-// says so in one line. README, "What works", has the same table.
+// later.go holds the command that this build knows the words of, and does not
+// do: it reads its flags, so that a mistake in them is found, and then says so.
 
 package main
 
-import (
-	"errors"
-)
-
-var errLater = errors.New(`this build cannot do it yet (see README, "What works")`)
+import "errors"
 
 // cmdPull: upstream's runh once fetched images. Engines, skopeo and umoci do
 // that better; its words are read so that old scripts get this answer.

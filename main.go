@@ -43,8 +43,8 @@ import (
 
 // globals are the flags before the command.
 type globals struct {
-	root, log, logFormat, logLevel, rootless, hermitEnv, config string
-	debug, systemdCgroup, debugLog, debugConfig                 bool
+	root, log, logFormat, logLevel, rootless, hermitEnv, config, criu string
+	debug, systemdCgroup, debugLog, debugConfig                       bool
 
 	// verb is the command being run, for messages.
 	verb string
@@ -140,7 +140,6 @@ func (g *globals) dispatch(args []string) (err error) {
 // if there is nothing more to do.
 func (g *globals) parse(args []string) ([]string, error) {
 	var printVersion bool
-	var criu string // read and unused
 	g.logFormat, g.rootless = "text", "auto"
 	words, err := parseFlags([]flagDef{
 		{"root", "", &g.root},
@@ -154,7 +153,7 @@ func (g *globals) parse(args []string) ([]string, error) {
 		{"config", "", &g.config},
 		{"debug-log", "", &g.debugLog},
 		{"debug-config", "", &g.debugConfig},
-		{"criu", "", &criu},
+		{"criu", "", &g.criu},
 		{"version", "v", &printVersion},
 	}, args, true)
 	if err != nil {

@@ -204,7 +204,7 @@ func (c *container) half() bool {
 	entries, err := os.ReadDir(c.dir)
 	for _, e := range entries {
 		switch strings.TrimSuffix(e.Name(), ".new") {
-		case "runh.json", "config.json", "start.sock", notifyDir:
+		case "runh.json", "config.json", "criu.pid", "start.sock", notifyDir:
 		default:
 			return false
 		}
