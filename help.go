@@ -402,9 +402,9 @@ const helpInstall = `runh install [flags] docker|containerd|crio - make runh kno
   # runh install containerd --dry-run | diff /etc/containerd/config.toml -
   # runh install --remove docker
 
-It edits the manager's own configuration: for Docker the runtime "runh", for the
-others a handler of that name, which a Kubernetes RuntimeClass leads to. All else
-in the file stays as it is. Nothing is restarted.
+It edits the manager's own configuration: for Docker the runtime "runh", for
+the others a handler of that name, which a Kubernetes RuntimeClass leads to. All
+else in the file stays as it is. Nothing is restarted.
 
 flags:
   -n, --dry-run       print the file as it would be, and change nothing
