@@ -78,7 +78,7 @@ func (c *creation) atMounted() error {
 	if g, err := c.findGuest(root); err != nil {
 		return err
 	} else if g != nil {
-		return c.startGuest(g)
+		return c.startGuest(g, root)
 	}
 	exe, err := lookExecutable(root, c.spec.Process.Args[0], c.spec.Process.Cwd, c.spec.Process.Env)
 	if err != nil {

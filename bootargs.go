@@ -2,10 +2,11 @@
 // frequency. The kernel takes the line apart like a POSIX shell (the Rust crate shlex); what comes
 // out there is exactly what went in here, or this is an error:
 //
-//	-freq MHZ  env=NAME=VALUE ...  kernel_args ...  -ip A -gateway A -mask M  --  args[1:] ...
+//	-freq MHZ  env=NAME=VALUE ...  kernel_args ...  (network)  --  args[1:] ...
 //
 // QEMU puts the loader's name before it, which the kernel skips. Later words win, so what the
-// network needs stands behind the image's variables. The guest's argv[0] is always "bin".
+// network needs (lease.go) stands behind the image's variables; it may become known later than the
+// rest. The guest's argv[0] is always "bin".
 //
 // Of process.env everything is passed on but: PATH and HOME, which speak of the image's Linux files;
 // HOSTNAME and TERM, which engines set by themselves for a host and a terminal that the guest does
@@ -36,20 +37,47 @@ const (
 	userNet     = "192.168.76.0/24"
 	userGateway = "192.168.76.2"
 	userGuest   = "192.168.76.9"
-	userMask    = "255.255.255.0"
+	userBits    = 24
 )
 
-// bootArgs is the kernel's command line for the container's arguments and variables. mhz is the
+// bootLine is the kernel's command line, with a gap for the network.
+type bootLine struct {
+	Front     string `json:"front"`
+	Back      string `json:"back"`
+	Variables bool   `json:"variables"` // this kernel knows env=
+}
+
+// with fills the gap; nil is no network.
+func (b *bootLine) with(l *lease) string {
+	var line strings.Builder
+	line.WriteString(b.Front)
+	if l != nil {
+		addShellWords(&line, l.bootWords(b.Variables)...)
+	}
+	if b.Back != "" {
+		if line.Len() > 0 {
+			line.WriteByte(' ')
+		}
+		line.WriteString(b.Back)
+	}
+	return line.String()
+}
+
+// bootAs has the machine booted with a line that was written before, network and all.
+func (vm *vmConfig) bootAs(line string) { vm.Boot, vm.Lease = bootLine{Front: line}, nil }
+
+// bootArgs writes the kernel's command line for the container's arguments and variables. mhz is the
 // frequency of the time stamp counter, which a kernel on a microvm cannot find out; 0 leaves it out.
 // At most room bytes are used: variables that do not fit are left out and returned by name.
-func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string, mhz, room int) (line string, dropped []string, err error) {
-	var front, back strings.Builder
+func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string, mhz, room int) (line bootLine, dropped []string, err error) {
+	var front, kernel, back strings.Builder
+	line.Variables = app.atLeast(0, 10)
 	if mhz > 0 && mhz < 1<<16 { // the kernel's type is u16, and it panics over anything else
 		addShellWords(&front, "-freq", strconv.Itoa(mhz))
 	}
 	if vm.Quiet != "" && app.atLeast(0, 10) {
 		// Kernels since 0.14 read them at run time, and to those before they are variables like others.
-		addShellWords(&back, "env=HERMIT_LOG_LEVEL_FILTER=error", "env=NO_COLOR=1")
+		addShellWords(&kernel, "env=HERMIT_LOG_LEVEL_FILTER=error", "env=NO_COLOR=1")
 	}
 	for i, w := range append(strings.Fields(kernelArgs), vm.kernelWords...) {
 		from := "annotation " + annotationPrefix + "kernel_args"
@@ -57,50 +85,54 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 			from = "vm.kernel.parameters"
 		}
 		if err := checkBootText(from, w); err != nil {
-			return "", nil, err
+			return line, nil, err
 		}
 		if w == "--" {
-			return "", nil, fmt.Errorf("%s has a word %q, which would end the kernel's arguments", from, w)
+			return line, nil, fmt.Errorf("%s has a word %q, which would end the kernel's arguments", from, w)
 		}
-		addShellWords(&back, w)
-	}
-	if vm.Network == "user" {
-		addShellWords(&back, "-ip", userGuest, "-gateway", userGateway, "-mask", userMask)
+		addShellWords(&kernel, w)
 	}
 	if args := spec.Process.Args; len(args) > 1 {
 		addShellWords(&back, "--")
 		for i, a := range args[1:] {
 			if err := checkBootText("process.args["+strconv.Itoa(i+1)+"]", a); err != nil {
-				return "", nil, err
+				return line, nil, err
 			}
 			addShellWords(&back, a)
 		}
 	}
-	if n := front.Len() + 1 + back.Len(); n > room {
-		return "", nil, fmt.Errorf("process.args and kernel_args take %d bytes on the kernel's command line, where this loader has room for %d", n, room)
+	network := vm.Lease
+	if network == nil && vm.usesTap() {
+		network = &longestLease
 	}
-	if app.atLeast(0, 10) {
+	line.Front, line.Back = kernel.String(), back.String()
+	rest := len(line.with(network))
+	if n := front.Len() + 1 + rest; n > room {
+		return line, nil, fmt.Errorf("process.args, kernel_args and the network take %d bytes on the kernel's command line, where this loader has room for %d", n, room)
+	}
+	if line.Variables {
 		for _, kv := range spec.Process.Env {
 			name, _, ok := strings.Cut(kv, "=")
 			if !ok || name == "" || !forwardedVariable(name) {
 				continue
 			}
 			if err := checkBootText("process.env "+strconv.Quote(name), kv); err != nil {
-				return "", nil, err
+				return line, nil, err
 			}
 			var word strings.Builder
 			addShellWords(&word, "env="+kv)
-			if front.Len()+1+word.Len()+1+back.Len() > room {
+			if front.Len()+1+word.Len()+1+rest > room {
 				dropped = append(dropped, name)
 				continue
 			}
 			addShellWords(&front, "env="+kv)
 		}
 	}
-	if front.Len() > 0 && back.Len() > 0 {
+	if front.Len() > 0 && kernel.Len() > 0 {
 		front.WriteByte(' ')
 	}
-	return front.String() + back.String(), dropped, nil
+	line.Front = front.String() + kernel.String()
+	return line, dropped, nil
 }
 
 func addShellWords(b *strings.Builder, words ...string) {

@@ -121,8 +121,8 @@ func TestBootArgs(t *testing.T) {
 		{name: "older kernel", app: &hermitApp{}, args: []string{"/app", "x"}, env: []string{"A=1"}, mhz: 2600, want: "-freq 2600 -- x"},
 		{name: "kernel 1.0", app: &hermitApp{kernel: [3]uint32{1, 0, 0}}, args: []string{"/app"}, env: []string{"A=1"}, want: "env=A=1"},
 		{
-			name: "everything in order", args: []string{"/app", "x"}, env: []string{"HERMIT_IP=1.2.3.4"}, vm: &vmConfig{Network: "user"}, kernelArgs: " -v  env=K=$x ", mhz: 65535,
-			want: "-freq 65535 env=HERMIT_IP=1.2.3.4 -v 'env=K=$x' -ip 192.168.76.9 -gateway 192.168.76.2 -mask 255.255.255.0 -- x",
+			name: "everything in order", args: []string{"/app", "x"}, env: []string{"HERMIT_IP=1.2.3.4"}, vm: &vmConfig{Network: "user", Lease: &lease{IP: "10.0.0.9", Bits: 20, Gateway: "10.0.0.2", DNS: []string{"9.9.9.8"}, MTU: 1400}}, kernelArgs: " -v  env=K=$x ", mhz: 65535,
+			want: "-freq 65535 env=HERMIT_IP=1.2.3.4 -v 'env=K=$x' env=HERMIT_DNS1=9.9.9.8 env=HERMIT_MTU=1400 -ip 10.0.0.9 -gateway 10.0.0.2 -mask 255.255.240.0 -- x",
 		},
 		{name: "no such frequency", args: []string{"/app"}, mhz: 65536, want: ""},
 	} {
@@ -135,7 +135,7 @@ func TestBootArgs(t *testing.T) {
 				vm = none
 			}
 			got, _, err := bootArgs(bootSpec(tt.args, tt.env), app, vm, tt.kernelArgs, tt.mhz, maxBootArgs)
-			if err != nil || got != tt.want {
+			if got := got.with(vm.Lease); err != nil || got != tt.want {
 				t.Errorf("got  %s\nwant %s (%v)", got, tt.want, err)
 			}
 		})
@@ -178,7 +178,8 @@ func TestBootArgsRoom(t *testing.T) {
 		{20, "env=A=1 -- arg", "LONG B"},
 		{10, "-- arg", "A LONG B"},
 	} {
-		line, dropped, err := bootArgs(spec, newKernel, none, "", 0, tt.room)
+		boot, dropped, err := bootArgs(spec, newKernel, none, "", 0, tt.room)
+		line := boot.with(nil)
 		if err != nil || line != tt.line || strings.Join(dropped, " ") != tt.dropped || len(line) > tt.room {
 			t.Errorf("room for %d: %q without %q, %v", tt.room, line, dropped, err)
 		}
@@ -191,7 +192,9 @@ func TestBootArgsRoom(t *testing.T) {
 // The property that counts: the kernel gets back what the container was given.
 func checkRoundTrip(t *testing.T, args, env []string) {
 	t.Helper()
-	line, dropped, err := bootArgs(bootSpec(append([]string{"/app"}, args...), env), newKernel, &vmConfig{Network: "user"}, "", 2600, maxBootArgs)
+	l := &lease{IP: "10.0.0.9", Bits: 24, Gateway: "10.0.0.2", DNS: []string{"9.9.9.8", "9.9.9.7"}, MTU: 1400}
+	boot, dropped, err := bootArgs(bootSpec(append([]string{"/app"}, args...), env), newKernel, &vmConfig{Network: "direct"}, "", 2600, maxBootArgs)
+	line := boot.with(l)
 	if err != nil || dropped != nil {
 		t.Fatal(dropped, err)
 	}
@@ -203,7 +206,7 @@ func checkRoundTrip(t *testing.T, args, env []string) {
 	for _, kv := range env {
 		want = append(want, "env="+kv)
 	}
-	want = append([]string{vmmLoader, "-freq", "2600"}, append(want, "-ip", userGuest, "-gateway", userGateway, "-mask", userMask)...)
+	want = append([]string{vmmLoader, "-freq", "2600"}, append(want, l.bootWords(true)...)...)
 	if len(args) > 0 {
 		want = append(append(want, "--"), args...)
 	}

@@ -95,6 +95,8 @@ func (c *container) saveGuest(o *checkpointOptions, paused bool) error {
 	switch {
 	case o.preDump || o.parentPath != "":
 		return errors.New("a guest's memory is written as a whole: --pre-dump and --parent-path are for Linux containers")
+	case c.Hermit.Lease != nil:
+		return fmt.Errorf("the guest has the network %q, whose addresses are in its memory and not the next container's: only with \"user\" and \"none\" it can be saved", c.Hermit.Network)
 	case o.pageServer != "" || o.statusFD != "":
 		return errors.New("a guest's memory is written to --image-path: --page-server and --status-fd are for Linux containers")
 	case c.Hermit.Share != "":

@@ -58,6 +58,7 @@ type hermitSettings struct {
 	kernelArgs string
 	network    string
 	ports      []portForward
+	mtu        int
 	loader     string // a path in the image
 	quiet      string // "off", "kernel" or "all"
 	template   templateSettings
@@ -251,10 +252,7 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 		s.share = v
 		return checkShare(name, v)
 	case "mtu":
-		if _, err := parseRange(name, v, 576, 65535); err != nil {
-			return err
-		}
-		return fmt.Errorf("%s is %q: this build cannot do it yet", name, v)
+		s.mtu, err = parseRange(name, v, 576, 65535)
 	case "vmm":
 		if v == "image" && !c.allowImageVMM {
 			return fmt.Errorf("%s is %q: the host's configuration needs allow_image_vmm = true for it", name, v)
@@ -265,10 +263,10 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 	return err
 }
 
-// portForward is one port of the container that a guest on the user network gets.
+// portForward is one port of the container that leads to its guest.
 type portForward struct {
-	Proto string // "tcp" or "udp"
-	Port  int
+	Proto string `json:"proto"` // "tcp" or "udp"
+	Port  int    `json:"port"`
 }
 
 // parsePorts reads a list such as "80,443/tcp,53/udp".
@@ -298,10 +296,7 @@ func checkQuiet(name, v string) error { return checkWord(name, v, "off", "kernel
 func checkShare(name, v string) error { return checkWord(name, v, "auto", "rootfs", "none") }
 
 func checkNetwork(name, v string) error {
-	if v == "direct" || v == "shared" {
-		return fmt.Errorf("%s is %q: this build cannot do it yet, it has auto, user, none", name, v)
-	}
-	return checkWord(name, v, "auto", "user", "none", "direct", "shared")
+	return checkWord(name, v, "auto", "direct", "shared", "user", "none")
 }
 
 func checkAbsolute(name, v string) error {

@@ -33,7 +33,8 @@ type creation struct {
 	hooked bool        // hooks have begun to run: a failure ends with the poststop ones
 	undo   []func()
 
-	closers []int // descriptors to close in the end
+	closers   []int // descriptors to close in the end
+	launching int   // connection to a VMM that has been given its network, 0: none
 
 	env *hermitEnv // of a Hermit container, locked until its QEMU runs
 }

@@ -96,13 +96,19 @@ func explain(g *globals, bundle string) (*explanation, error) {
 		e.Loader = guest.loader.path
 	}
 	vm := guest.vm
-	e.Machine, e.Accel, e.VCPUs, e.Memory, e.BootArgs = vm.Machine, vm.Accel, vm.VCPUs, vm.MemoryMiB, vm.Append
+	e.Machine, e.Accel, e.VCPUs, e.Memory, e.BootArgs = vm.Machine, vm.Accel, vm.VCPUs, vm.MemoryMiB, vm.Boot.with(vm.Lease)
 	e.Needs = vm.NeedsMiB
 	e.Dropped = guest.dropped
 	if r := specResources(c.spec); r != nil && r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
 		e.Limit = *r.Memory.Limit >> 20
 	}
 	e.Network = vm.Network
+	switch vm.Network {
+	case "auto":
+		e.Network = "auto: direct or shared, decided at start"
+	case "direct":
+		e.Network = "direct, with the address that the interface has at start"
+	}
 	for _, port := range vm.Ports {
 		e.Network += fmt.Sprintf(" %d/%s", port.Port, port.Proto)
 	}

@@ -172,6 +172,7 @@ type createOptions struct {
 	pidFile, consoleSocket, pidfdSocket string
 	noPivot, noNewKeyring               bool
 	preserveFds                         int
+	run                                 bool // start follows at once
 }
 
 func (o *createOptions) flags() []flagDef {

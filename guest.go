@@ -136,6 +136,14 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, firstWord(settings.hostLoader, config.loader)); err != nil {
 		return err
 	}
+	if firstWord(settings.network, config.network, "auto") == "auto" {
+		switch { // what a saved machine has in its memory cannot be another network's
+		case c.from != nil:
+			settings.network = c.from.VM.Network
+		case settings.template.name != "":
+			settings.network = "user"
+		}
+	}
 	if g.env, err = c.chooseEnv(settings, root, envDir); err != nil {
 		return err
 	}
@@ -158,7 +166,11 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.loader != nil {
 		room = g.loader.room
 	}
-	if g.vm.Append, g.dropped, err = bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, o.tsc.mhz(), room); err != nil {
+	if g.vm.Network == "user" {
+		names := readResolver(root)
+		g.vm.Lease.DNS = names.names("")
+	}
+	if g.vm.Boot, g.dropped, err = bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, o.tsc.mhz(), room); err != nil {
 		return err
 	}
 	if len(g.dropped) > 0 {
@@ -174,7 +186,7 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return c.from.adopt(g, root)
 	case settings.template.name != "":
 		line, _, _ := bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, 0, room) // as above, without the frequency
-		return c.findTemplate(g, &settings.template, line)
+		return c.findTemplate(g, &settings.template, line.with(g.vm.Lease))
 	}
 	return nil
 }
@@ -216,7 +228,7 @@ func (c *creation) pickKVM(g *guest) (works bool, err error) {
 
 // startGuest accompanies the init through the fork of the VMM to the point
 // where QEMU is up and the guest waits for start.
-func (c *creation) startGuest(g *guest) error {
+func (c *creation) startGuest(g *guest, root int) error {
 	defer g.close()
 	p := c.init
 	jail, err := c.planJail(g)
@@ -277,7 +289,7 @@ func (c *creation) startGuest(g *guest) error {
 	var io vmmPipes
 	pidfd := p.forkVMM(jail, &io)
 	p.enterRoot()
-	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, c.g)
+	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, c.g, jail.late && c.networkAtStart(g.vm))
 	if err := p.proceed(); err != nil {
 		return c.explain(err)
 	}
@@ -289,6 +301,8 @@ func (c *creation) startGuest(g *guest) error {
 			return c.explain(err)
 		}
 	}
+	c.Kind = "hermit"
+	c.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
 	for _, f := range files {
 		if err := p.sendFiles([]int{f.fd}); err != nil {
 			return c.explain(err)
@@ -305,15 +319,34 @@ func (c *creation) startGuest(g *guest) error {
 		}
 	}
 	c.env = g.env
-	c.Kind = "hermit"
-	c.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
 	c.Hermit.Template = g.wish
 	if g.from != nil {
 		c.Hermit.Printed = g.from.Console.Position
 	}
+	if jail.late {
+		c.Hermit.Launch = &launch{Address: jail.launchAt, QEMU: g.env.QEMU, VM: g.vm}
+		if !c.networkAtStart(g.vm) {
+			if err := c.launchNow(g.vm, root); err != nil {
+				return err
+			}
+		}
+	}
 	c.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s, files %s", g.app.path,
 		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.Hermit.Loader, g.env.QEMU, g.share)
 	return nil
+}
+
+// launchNow gives the VMM its network already at create. wakeKeeper hears what becomes of it.
+func (c *creation) launchNow(vm *vmConfig, root int) error {
+	a, err := c.attach(c.g, vm, c.child, root)
+	if err != nil {
+		return err
+	}
+	c.onFailure(func() { c.detach(c.spec) })
+	defer a.close()
+	c.launching, err = c.sendLaunch(a)
+	c.Hermit.Launch = nil
+	return err
 }
 
 // planJail opens and chooses everything that the VMM will have.
@@ -325,6 +358,7 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 	j := &vmmJail{
 		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files, image: g.env.image,
 		uid: vmmID(g.uids, c.g.root, c.ID), gid: vmmID(g.gids, c.g.root, c.ID), at: c.init.rootfs,
+		late: g.vm.usesTap(), listener: c.init.listener,
 	}
 	if j.app, err = newJailFile(vmmApp, int(g.app.file.Fd()), false); err != nil {
 		return nil, err
@@ -390,7 +424,7 @@ func newJailFile(name string, fd int, host bool) (jailFile, error) {
 // becomeKeeper turns the init into the keeper: a runh that can be seen from
 // inside only through a read-only mount (CVE-2019-5736), root with no power
 // but to signal what is in its pid namespace.
-func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals) {
+func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals, late bool) {
 	c.sessionKeyring()
 	terminal := c.process.Terminal
 	if terminal {
@@ -399,7 +433,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 		c.ownStdio(c.files, c.process.User.UID)
 	}
 	c.at("keeper: move descriptors")
-	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal}
+	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal, late: late}
 	plan.button = guest.vm.Machine != "microvm"
 	plan.noLoader = guest.vm.Quiet == "all"
 	plan.mark = hex.EncodeToString([]byte(guest.mark))
@@ -471,6 +505,13 @@ func (c *creation) wakeKeeper() error {
 	defer c.env.unlock()
 	if err := c.init.proceed(); err != nil {
 		return c.explain(err)
+	}
+	if c.launching > 0 {
+		err := readAnswer(c.launching)
+		unix.Close(c.launching)
+		if err != nil {
+			return err
+		}
 	}
 	return c.explain(c.init.awaitKeeper())
 }

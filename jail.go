@@ -4,7 +4,7 @@
 //
 // What QEMU has: a root of its own with its program, libraries and firmware
 // (env.go), the loader and the application, everything read-only; a user id of
-// its own; three pipes and one socket to the keeper; the device nodes its
+// its own; three pipes and one socket to the keeper; a tap; the device nodes its
 // machine needs; the container's cgroup, network, pid, ipc and uts namespaces.
 // What it has not: capabilities, other files of the image, the container or the
 // host, /proc, /sys, a way to gain privileges, or system calls that a VMM does
@@ -43,6 +43,10 @@ type vmmJail struct {
 	state   *os.File   // what QEMU goes on from, nil: it boots
 	share   *shareJail // nil: no files are shared
 	at      string     // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
+
+	late     bool   // argv comes later (launch.go), to
+	listener int    // this descriptor in the stub,
+	launchAt uint64 // and this address
 }
 
 // jailFile is a file that the parent has opened and sends to the init.
@@ -192,7 +196,19 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.dieWithParent() // the change of user has cleared it
 	p.at("VMM jail: set no_new_privs")
 	p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-	p.execJailed("VMM jail", j.qemu, j.argv, j.libPath, j.seccomp)
+	if !j.late {
+		p.execJailed("VMM jail", j.qemu, j.argv, j.libPath, j.seccomp)
+		return
+	}
+	argv, conn := p.awaitLaunch(j)
+	var failed label
+	for _, c := range p.execAt("VMM jail", j.qemu, argv, j.libPath, j.seccomp) {
+		c.orElse(&failed)
+	}
+	p.place(&failed)
+	what := "VMM jail: exec " + j.qemu
+	p.call(unix.SYS_WRITEV, conn, p.words(errnoAddr, 8, uint64(p.str(what)), uint64(len(what))), 2).ignoreAll()
+	p.call(unix.SYS_EXIT_GROUP, 1)
 }
 
 // enterJail makes the current directory the root, and leaves the host's files.
@@ -207,17 +223,22 @@ func (p *program) enterJail(jail string) {
 
 // execJailed is the last that a jailed process does as ours.
 func (p *program) execJailed(jail, file string, args []string, libPath string, filter *seccompFilter) {
+	p.execAt(jail, file, p.strs(append([]string{file}, args...)), libPath, filter)
+}
+
+// execAt has argv at an address. The result is the calls that can fail.
+func (p *program) execAt(jail, file string, argv addr, libPath string, filter *seccompFilter) (last []call) {
 	var env []string
 	if libPath != "" {
 		env = append(env, "LD_LIBRARY_PATH="+libPath)
 	}
-	argv, envp := p.strs(append([]string{file}, args...)), p.strs(env)
+	envp := p.strs(env)
 	if filter != nil {
 		p.at("%s: load its seccomp filter", jail)
-		p.loadSeccomp(filter)
+		last = append(last, p.loadSeccomp(filter))
 	}
 	p.at("%s: exec %s", jail, file)
-	p.call(unix.SYS_EXECVE, file, argv, envp)
+	return append(last, p.call(unix.SYS_EXECVE, file, argv, envp))
 }
 
 // Descriptors of QEMU, after stdin, stdout and stderr.

@@ -43,6 +43,7 @@ type keeperPlan struct {
 	button    bool   // the machine may have a power button
 	noLoader  bool   // the loader's lines are left out of the output
 	incoming  bool   // QEMU goes on from the state in vmmState
+	late      bool   // QEMU comes only at start: nobody waits for it at create
 	mark      string // the line at which a template is made, in hexadecimal
 	said      string // what the guest had printed of a line before that, in hexadecimal
 }
@@ -55,7 +56,7 @@ func (p *keeperPlan) words() []struct {
 	return []struct {
 		name string
 		set  *bool
-	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"incoming", &p.incoming}}
+	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"incoming", &p.incoming}, {"late", &p.late}}
 }
 
 func (p *keeperPlan) fields() []struct {
@@ -171,6 +172,8 @@ type keeper struct {
 	contTries int
 	printed   uint64 // bytes that the guest has printed
 	told      bool   // somebody knows why QEMU could not be started
+	dhcp      int    // packet socket with the guest's questions (dhcp.go), or -1
+	lessor    dhcpAnswer
 
 	stdin, stdout bool // still open
 	outKind       byte // of stdout: 'p'ipe, 's'ocket, 'n'on-blocking terminal, 'f'ile
@@ -199,7 +202,7 @@ func keeperMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	k := &keeper{keeperPlan: *plan, caller: -1, pipe: -1, stdin: true, stdout: true}
+	k := &keeper{keeperPlan: *plan, caller: -1, pipe: -1, dhcp: -1, stdin: true, stdout: true}
 	k.client.fd = k.qmp
 	k.vmmErrors.fd, k.shareErrors.fd = k.errors, k.shareErrs
 	if err := k.setup(); err != nil {
@@ -209,6 +212,9 @@ func keeperMain(args []string) error {
 	k.end.mark = mark
 	if k.incoming {
 		k.end.resume(k.said)
+	}
+	if k.late {
+		k.tellReady("R")
 	}
 	for !k.finished() {
 		k.step()
@@ -232,7 +238,9 @@ func (k *keeper) setup() error {
 	if err := catchSignals(); err != nil {
 		return err
 	}
-	for _, fd := range []int{k.qmp, k.serialIn, k.serialOut, k.errors, k.shareErrs, k.start} {
+	// Not the start socket: the VMM's process may wait on the same one (launch.go), and a connection
+	// to a UNIX socket that poll has seen does not go away.
+	for _, fd := range []int{k.qmp, k.serialIn, k.serialOut, k.errors, k.shareErrs} {
 		if fd >= 0 {
 			if err := unix.SetNonblock(fd, true); err != nil {
 				return os.NewSyscallError("fcntl", err)
@@ -282,6 +290,7 @@ const (
 	pollShareErrors
 	pollStart
 	pollCaller
+	pollDHCP
 	pollCount
 )
 
@@ -309,8 +318,10 @@ func (k *keeper) step() {
 	want(pollErrors, k.vmmErrors.fd, unix.POLLIN, k.vmmErrors.fd >= 0)
 	want(pollShare, k.share, unix.POLLIN, k.share >= 0)
 	want(pollShareErrors, k.shareErrors.fd, unix.POLLIN, k.shareErrors.fd >= 0)
-	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.caller < 0 && k.saving == saveNone)
+	// Before QEMU is there, a connection may be for its process (launch.go).
+	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.caller < 0 && k.saving == saveNone && (k.state >= qmpReady || k.vmmGone))
 	want(pollCaller, k.caller, unix.POLLIN, k.caller >= 0 && k.asked != commandStart)
+	want(pollDHCP, k.dhcp, unix.POLLIN, k.dhcp >= 0)
 
 	timeout := -1
 	switch {
@@ -351,6 +362,9 @@ func (k *keeper) step() {
 	}
 	if happened(pollCaller) {
 		k.hear()
+	}
+	if happened(pollDHCP) {
+		k.answerDHCP()
 	}
 	if happened(pollErrors) {
 		k.vmmErrors.read(k.vmmGone, k.showError)

@@ -127,7 +127,7 @@ func startKeeper(t *testing.T, o keeperOpts) *keeperTest {
 	app.Close()
 	vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 16, Network: "none"}
 	spec := &specs.Spec{Process: &specs.Process{Args: append([]string{"/app"}, o.args...), Env: o.env}}
-	if vm.Append, _, err = bootArgs(spec, a, vm, "", 0, maxBootArgs); err != nil {
+	if vm.Boot, _, err = bootArgs(spec, a, vm, "", 0, maxBootArgs); err != nil {
 		t.Fatal(err)
 	}
 	argv := append([]string{env.QEMU}, qemuArgs(vm, 3)...)

@@ -2,6 +2,7 @@
 // send one word:
 //
 //	start   the guest may run. The connection is closed when it does; a message before that says why not.
+//	        With the word may come what it takes to answer the guest's DHCP (dhcp.go).
 //	pause   the machine's clock stops, and "paused" comes back, or why not. It stands still for as long as
 //	        the connection lasts, and a keeper that is frozen does not see its end: so whoever pauses
 //	        freezes the container and hangs up, and with the thaw, whoever does that, the clock goes on.
@@ -29,9 +30,9 @@ const (
 // pauseLimit is how long a machine may take to stop its clock: it waits for what its devices are doing.
 const pauseLimit = 10 * time.Second
 
-// askKeeper connects to the container's start socket and sends a word. The answer comes on the
-// connection, which the caller closes.
-func (c *container) askKeeper(word string) (socket int, err error) {
+// askKeeper connects to the container's start socket and sends a word, and descriptors. The answer comes
+// on the connection, which the caller closes.
+func (c *container) askKeeper(word string, files ...int) (socket int, err error) {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
@@ -42,8 +43,15 @@ func (c *container) askKeeper(word string) (socket int, err error) {
 		return -1, err
 	}
 	if word != "" {
+		var rights []byte
+		if len(files) > 0 {
+			rights = unix.UnixRights(files...)
+		}
 		// A keeper that is gone by now shows in the answer.
-		_ = unix.Sendto(s, []byte(word), unix.MSG_NOSIGNAL, nil)
+		if err := unix.Sendmsg(s, []byte(word), rights, nil, unix.MSG_NOSIGNAL); err != nil && err != unix.EPIPE && err != unix.ECONNRESET {
+			unix.Close(s)
+			return -1, fmt.Errorf("start socket: %w", err)
+		}
 	}
 	return s, nil
 }
@@ -86,9 +94,14 @@ func (k *keeper) accept() {
 
 // hear reads what the caller wants, or that it has hung up.
 func (k *keeper) hear() {
-	var word [16]byte
+	var word [len(commandStart) + dhcpLeaseSize]byte
 	var control [24]byte
 	n, controlLen, _, _, err := unix.Recvmsg(k.caller, word[:], control[:], unix.MSG_CMSG_CLOEXEC)
+	if n == len(word) && controlLen >= 20 && k.dhcp < 0 {
+		k.dhcp = passedFD(&control)
+		copy(k.lessor.lease[:], word[len(commandStart):])
+		n = len(commandStart)
+	}
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}

@@ -73,7 +73,7 @@ type savedConsole struct {
 func (vm *vmConfig) saved() savedVM {
 	return savedVM{
 		Machine: vm.Machine, Accel: vm.Accel, CPU: vm.CPU, VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, Network: vm.Network,
-		Extra: strings.Join(vm.extra, " "), Append: vm.Append,
+		Extra: strings.Join(vm.Extra, " "), Append: vm.Boot.with(vm.Lease),
 	}
 }
 

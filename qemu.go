@@ -45,13 +45,23 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 		"-chardev", "stdio,id=serial,mux=off,signal=off", "-serial", "chardev:serial",
 		"-chardev", "socket,id=qmp,fd="+strconv.Itoa(qmp), "-mon", "chardev=qmp,mode=control",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04")
-	if vm.Network == "user" {
-		netdev := "user,id=net0,net=" + userNet + ",dhcpstart=" + userGuest
-		for _, p := range vm.Ports {
-			netdev += fmt.Sprintf(",hostfwd=%s::%d-:%d", p.Proto, p.Port, p.Port)
+	if vm.Network != "none" {
+		netdev, mac := "user,id=net0,net="+userNet+",dhcpstart="+userGuest, ""
+		if vm.usesTap() {
+			netdev = "tap,id=net0,fd=" + strconv.Itoa(vmmTap)
+			if vm.Vhost {
+				netdev += ",vhost=on,vhostfd=" + strconv.Itoa(vmmVhost)
+			}
+			if vm.Lease != nil {
+				mac = ",mac=" + vm.Lease.MAC
+			}
+		} else {
+			for _, p := range vm.Ports {
+				netdev += fmt.Sprintf(",hostfwd=%s::%d-:%d", p.Proto, p.Port, p.Port)
+			}
 		}
 		// On a microvm the first device gets the interrupt that kernels before 0.14 expect.
-		device := "virtio-net-" + bus + ",netdev=net0"
+		device := "virtio-net-" + bus + ",netdev=net0" + mac
 		if vm.Machine != "microvm" {
 			device += ",romfile=" // no network boot
 		}
@@ -71,10 +81,10 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 	} else {
 		a = append(a, "-kernel", vmmLoader, "-initrd", vmmApp)
 	}
-	if vm.Append != "" {
-		a = append(a, "-append", vm.Append)
+	if line := vm.Boot.with(vm.Lease); line != "" {
+		a = append(a, "-append", line)
 	}
-	return append(a, vm.extra...)
+	return append(a, vm.Extra...)
 }
 
 // vmmSeccomp are the system calls that QEMU makes on vm's behalf, from its dynamic linker to its end.
@@ -105,7 +115,7 @@ func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
 	}
 	if vm.Network == "user" {
 		s.Syscalls = append(s.Syscalls,
-			allow("accept4 bind connect getpeername listen recvfrom sendto shutdown"),
+			allow("accept accept4 bind connect getpeername listen recvfrom sendto shutdown"),
 			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_UNIX, Op: specs.OpEqualTo}),
 			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_INET, Op: specs.OpEqualTo}),
 			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_INET6, Op: specs.OpEqualTo}))

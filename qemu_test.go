@@ -24,11 +24,19 @@ func TestQEMUArgs(t *testing.T) {
 		},
 		{
 			"microvm with a network",
-			vmConfig{Machine: "microvm", Accel: "kvm", CPU: "host", VCPUs: 2, MemoryMiB: 64, Network: "user", Append: "-- a", Ports: []portForward{{"tcp", 80}, {"udp", 53}}},
+			vmConfig{Machine: "microvm", Accel: "kvm", CPU: "host", VCPUs: 2, MemoryMiB: 64, Network: "user", Boot: bootLine{Back: "-- a"}, Ports: []portForward{{"tcp", 80}, {"udp", 53}}},
 			head + "-M microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off -global virtio-mmio.force-legacy=off -bios qboot.rom" +
 				" -accel kvm -cpu host -smp 2 -m 64" + middle +
 				"-netdev user,id=net0,net=192.168.76.0/24,dhcpstart=192.168.76.9,hostfwd=tcp::80-:80,hostfwd=udp::53-:53 -device virtio-net-device,netdev=net0" +
 				" -kernel /loader -initrd /app -append -- a",
+		},
+		{
+			"microvm with a tap",
+			vmConfig{Machine: "microvm", Accel: "kvm", CPU: "host", VCPUs: 2, MemoryMiB: 64, Network: "direct", Vhost: true, Lease: &lease{MAC: "02:00:00:00:00:01", IP: "10.0.0.9", Bits: 24, MTU: 1500}},
+			head + "-M microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off -global virtio-mmio.force-legacy=off -bios qboot.rom" +
+				" -accel kvm -cpu host -smp 2 -m 64" + middle +
+				"-netdev tap,id=net0,fd=100,vhost=on,vhostfd=102 -device virtio-net-device,netdev=net0,mac=02:00:00:00:00:01" +
+				" -kernel /loader -initrd /app -append -ip 10.0.0.9 -mask 255.255.255.0",
 		},
 		{
 			"pc",

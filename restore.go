@@ -105,7 +105,8 @@ func (s *savedGuest) adopt(g *guest, root int) error {
 			return fmt.Errorf("checkpoint %s is of another %s: its SHA-256 is %.12q, and here %.12q", s.dir, x.what, x.was.Digest, is.Digest)
 		}
 	}
-	g.from, g.vm.Append, g.dropped = s, was.Append, nil
+	g.from, g.dropped = s, nil
+	g.vm.bootAs(was.Append)
 	return nil
 }
 

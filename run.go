@@ -27,6 +27,7 @@ func runContainer(g *globals, opts runOptions, from *savedGuest) error {
 	if !opts.detach {
 		signals = takeSignals()
 	}
+	opts.run = true
 	c, err := create(g, opts.createOptions, from, opts.detach)
 	if err != nil {
 		return err

@@ -243,7 +243,7 @@ func TestCheckpointRefused(t *testing.T) {
 		{r.guest("app", []string{"count"}, hermitMemory("66")), `its memory is "64 MiB", and this container's "66 MiB"`},
 		{r.guest("app", []string{"count"}, edit("smp", "2")), "its number of CPUs is"},
 		{r.guest("app", []string{"count"}, edit("cpu", "qemu64")), `its CPU is "max", and this container's "qemu64"`},
-		{r.guest("app", []string{"count"}, edit("network", "none")), "its network is"},
+		{r.guest("app", []string{"count"}, edit("network", "user")), "its network is"},
 		{r.guest("app", []string{"count"}, edit("machine", "pc")), `its machine is "microvm", and this container's "pc"`},
 		{r.guest("app-exec", []string{"count"}, hermitMemory("64")), "is of another application"},
 		{r.guest("app", []string{"count"}, hermitMemory("64")).loader("loader-4k"), "is of another loader"},

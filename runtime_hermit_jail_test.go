@@ -141,7 +141,7 @@ func TestVMMSystemCalls(t *testing.T) {
 			if x.accel == "kvm" && openKVM(nil) != nil {
 				t.Skip("needs /dev/kvm")
 			}
-			vm := &vmConfig{Machine: x.machine, Accel: x.accel, CPU: "max", VCPUs: 2, MemoryMiB: 64, TBSizeMiB: 16, Network: x.network, Append: "-- burst 3000 ; exit 0"}
+			vm := &vmConfig{Machine: x.machine, Accel: x.accel, CPU: "max", VCPUs: 2, MemoryMiB: 64, TBSizeMiB: 16, Network: x.network, Boot: bootLine{Back: "-- burst 3000 ; exit 0"}}
 			if x.accel == "kvm" {
 				vm.CPU = defaultCPU("kvm")
 			}

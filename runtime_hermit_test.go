@@ -785,18 +785,24 @@ func TestHermitKeeperMemory(t *testing.T) {
 	r := newHermit(t)
 	c := r.guest("app", []string{"count"}).create().start()
 	c.out.until("count 3")
-	private := 0
-	for _, l := range strings.Split(rtRead(t, fmt.Sprintf("/proc/%d/smaps_rollup", c.pid)), "\n") {
-		if f := strings.Fields(l); len(f) == 3 && strings.HasPrefix(f[0], "Private_") {
-			n, _ := strconv.Atoi(f[1])
-			private += n
-		}
-	}
+	private := privateKiB(t, c.pid)
 	t.Logf("private memory of the keeper: %d KiB", private)
 	if private > 3<<10 {
 		t.Errorf("private memory of the keeper: %d KiB, allowed are 3072", private)
 	}
 	r.do("delete", "--force", c.id).ok()
+}
+
+// privateKiB is the memory that a process has for itself.
+func privateKiB(t *testing.T, pid int) (private int) {
+	t.Helper()
+	for _, l := range strings.Split(rtRead(t, fmt.Sprintf("/proc/%d/smaps_rollup", pid)), "\n") {
+		if f := strings.Fields(l); len(f) == 3 && strings.HasPrefix(f[0], "Private_") {
+			n, _ := strconv.Atoi(f[1])
+			private += n
+		}
+	}
+	return private
 }
 
 // A create of a guest that dies half-way leaves nothing that delete --force does not take.

@@ -3,7 +3,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -20,17 +19,14 @@ type hostNet struct {
 func newHostNet(r *rt) *hostNet {
 	r.Helper()
 	needs(r.T, exec.Command("ip", "-V").Run() == nil, "iproute2")
-	cmd := exec.Command("unshare", "-n", "sleep", "1000")
+	cmd := exec.Command("unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000")
+	ready := newSink(r.T)
+	cmd.Stdout = ready.w
 	r.must(cmd.Start())
+	ready.w.Close()
 	r.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	h := &hostNet{r, cmd.Process.Pid}
-	r.eventually("a network namespace", func() bool { return nsName(h.pid, "net") != nsName(os.Getpid(), "net") })
-	return h
-}
-
-func nsName(pid int, kind string) string {
-	name, _ := os.Readlink(pidNS(pid, kind))
-	return name
+	ready.until("ready") // whoever is too early changes the network of the machine
+	return &hostNet{r, cmd.Process.Pid}
 }
 
 // in changes a command to run in the namespace.

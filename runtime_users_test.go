@@ -71,10 +71,9 @@ func TestHermitUserNamespace(t *testing.T) {
 					t.Errorf("exit code %d, want %d; stdout %q, stderr %q", res.code, code, res.out, res.err)
 				}
 			}
-			c := r.guest("app", []string{"count"}).guestUsers(x.size).create()
-			r.wantJailed(r.vmm(c), x.first, x.last)
-			c.start()
+			c := r.guest("app", []string{"count"}).guestUsers(x.size).create().start()
 			c.out.until("count 1")
+			r.wantJailed(r.vmm(c), x.first, x.last)
 			r.do("kill", c.id, "TERM").ok()
 			if code := c.wait(); code != 143 {
 				t.Errorf("exit code %d after SIGTERM, want 143", code)

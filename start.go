@@ -70,6 +70,10 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 		c.end()
 		return err
 	}
+	if err := c.launchVMM(g); err != nil {
+		c.end()
+		return err
+	}
 	if c.Hermit != nil && c.Hermit.Template != nil {
 		var err error
 		if c.pending, err = c.letPointGo(); err != nil {
@@ -93,11 +97,15 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 // when its execve has closed the connection, or a message that says why not.
 // Before that may come the listener of its seccomp filter.
 func (c *container) letGo(spec *specs.Spec) error {
-	word := ""
 	if c.Kind == "hermit" {
-		word = commandStart
+		s, err := c.askStart()
+		if err != nil {
+			return errors.New("cannot start a container that has stopped")
+		}
+		defer unix.Close(s)
+		return readAnswer(s)
 	}
-	s, err := c.askKeeper(word)
+	s, err := c.askKeeper("")
 	if err != nil {
 		return errors.New("cannot start a container that has stopped")
 	}
@@ -110,6 +118,17 @@ func (c *container) letGo(spec *specs.Spec) error {
 		}
 		msg, _, err = receiveMessage(s)
 	}
+	return heard(msg, err)
+}
+
+// readAnswer waits for the end of a connection to the start socket.
+func readAnswer(s int) error {
+	msg, _, err := receiveMessage(s)
+	return heard(msg, err)
+}
+
+// heard reads what the init, the VMM's process or the keeper says.
+func heard(msg []byte, err error) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("the container's init died before its program ran: %w", err)

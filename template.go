@@ -86,7 +86,8 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 	}
 	dir := filepath.Join(c.g.root, templatesName, t.name+"."+key)
 	if g.from, err = openTemplate(dir); err == nil {
-		g.vm.Append, g.dropped = g.from.VM.Append, nil
+		g.dropped = nil
+		g.vm.bootAs(g.from.VM.Append)
 		now := time.Now()
 		os.Chtimes(dir, now, now) // not to be the one that gives way
 		c.closers = append(c.closers, int(g.from.state.Fd()))
@@ -105,8 +106,8 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 func (c *creation) templateKey(g *guest, t *templateSettings, bootArgs string) (string, error) {
 	words := []string{manifestMagic, release, t.name, t.after.String(), t.line, fmt.Sprint(os.Geteuid()), bootArgs}
 	vm := *g.vm
-	vm.Append = ""
-	words = append(words, string(encodeJSON(&vm, "")), strings.Join(vm.extra, " "))
+	vm.Boot = bootLine{}
+	words = append(words, string(encodeJSON(&vm, "")))
 	for _, f := range []*os.File{g.app.file, g.loaderFile()} {
 		if f == nil {
 			words = append(words, "")

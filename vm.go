@@ -9,7 +9,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -27,14 +26,18 @@ type vmConfig struct {
 	MemoryMiB int           `json:"memoryMiB"`
 	TBSizeMiB int           `json:"tbSizeMiB,omitempty"` // TCG's buffer for translated code
 	PVH       bool          `json:"pvh,omitempty"`       // the application boots by itself, there is no loader
-	Network   string        `json:"network"`             // "none" or "user"
-	Ports     []portForward `json:"ports,omitempty"`     // on the user network: the container's ports that lead to the guest
+	Network   string        `json:"network"`             // network.go says which there are
+	Ports     []portForward `json:"ports,omitempty"`     // the container's ports that lead to the guest
+	MTU       int           `json:"mtu,omitempty"`       // 0: the interface's
+	Lease     *lease        `json:"lease,omitempty"`     // nil: no network, or not known yet
+	Vhost     bool          `json:"vhost,omitempty"`     // the kernel carries the frames, not QEMU
 	NeedsMiB  int           `json:"needsMiB"`            // the guest's memory, and what QEMU and keeper need besides
 	Quiet     string        `json:"quiet,omitempty"`     // "kernel": the kernel keeps its log to itself; "all": the loader's lines are left out, too
-	Append    string        `json:"append"`              // the kernel's command line, set by bootArgs
+	Boot      bootLine      `json:"boot"`                // the kernel's command line
 	Share     string        `json:"share,omitempty"`     // the tag of the container's files, "" for none
+	Extra     []string      `json:"extra,omitempty"`     // the vm section's words for QEMU
 
-	kernelWords, extra []string // the vm section's: words for the kernel, and for QEMU
+	kernelWords []string // and for the kernel
 }
 
 // What a Hermit container needs besides the guest's own memory, when a memory limit covers it all.
@@ -61,7 +64,7 @@ const (
 
 // newVM sizes the machine for app, which loader boots (nil: it boots by itself), and share (nil: no files).
 func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp, loader *hermitLoader, share *sharePlan) (*vmConfig, error) {
-	vm := &vmConfig{PVH: loader == nil, extra: s.qemuArgs, kernelWords: s.kernelWords}
+	vm := &vmConfig{PVH: loader == nil, Extra: s.qemuArgs, kernelWords: s.kernelWords}
 	if share != nil {
 		vm.Share = share.tag
 	}
@@ -248,47 +251,6 @@ func hostMemoryMiB() int {
 	return int(si.Totalram * uint64(si.Unit) >> 20)
 }
 
-// pickNetwork: with "auto", a container gets QEMU's user network in its network namespace. The port
-// that upstream forwards by default is forwarded only in a namespace that the container has for
-// itself: in a shared one, the host's or a pod's, a second guest could not start.
-func (vm *vmConfig) pickNetwork(spec *specs.Spec, c *hermitConfig, s *hermitSettings) error {
-	vm.Network = firstWord(s.network, c.network)
-	vm.Ports = s.ports
-	port, asked := containerEnv(spec, "RUNH_USER_PORT")
-	n := upstreamUserPort
-	if asked {
-		var err error
-		if n, err = parseRange("RUNH_USER_PORT", port, 0, 65535); err != nil {
-			return fmt.Errorf("process.env: %w", err)
-		}
-	}
-	if vm.Network == "" || vm.Network == "auto" {
-		vm.Network = "user"
-		if asked && n == 0 { // upstream: no user network
-			vm.Network = "none"
-		}
-	}
-	if vm.Network == "user" && len(vm.Ports) == 0 && n > 0 && (asked || ownNetwork(spec)) {
-		vm.Ports = []portForward{{"tcp", n}}
-	}
-	if vm.Network == "none" && len(vm.Ports) > 0 {
-		return errors.New("ports are given but the network is \"none\"")
-	}
-	return nil
-}
-
-// ownNetwork says whether the container gets a new network namespace.
-func ownNetwork(spec *specs.Spec) bool {
-	if spec.Linux != nil {
-		for _, ns := range spec.Linux.Namespaces {
-			if ns.Type == specs.NetworkNamespace {
-				return ns.Path == ""
-			}
-		}
-	}
-	return false
-}
-
 // hermitState is what other commands need to know of a Hermit container; it is part of the state.
 type hermitState struct {
 	App       string `json:"app"`    // path in the container
@@ -303,17 +265,22 @@ type hermitState struct {
 	Share     string `json:"share,omitempty"`
 	CPU       string `json:"cpu"`
 	Extra     string `json:"extra,omitempty"`   // arguments of QEMU by the vm section
-	Append    string `json:"append"`            // the kernel's command line
+	Append    string `json:"append"`            // the kernel's command line, but for a network that comes later
 	Printed   uint64 `json:"printed,omitempty"` // bytes of output before it was restored
 
 	Template *templateWish `json:"template,omitempty"`
+
+	Launch    *launch `json:"launch,omitempty"`    // of the VMM, as long as it is still to come
+	Lease     *lease  `json:"lease,omitempty"`     // what DHCP answers
+	Link      int32   `json:"link,omitempty"`      // the tap
+	Namespace uint64  `json:"namespace,omitempty"` // the network it is in
 }
 
 func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vmConfig) *hermitState {
 	st := &hermitState{
 		App: app.path, QEMU: env.QEMU, Machine: vm.Machine, Accel: vm.Accel,
 		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, NeedsMiB: vm.NeedsMiB, Network: vm.Network, Share: vm.Share,
-		CPU: vm.CPU, Extra: strings.Join(vm.extra, " "), Append: vm.Append,
+		CPU: vm.CPU, Extra: strings.Join(vm.Extra, " "), Append: vm.Boot.with(vm.Lease),
 	}
 	if loader != nil {
 		st.Loader = loader.path

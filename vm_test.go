@@ -80,6 +80,10 @@ func TestNewVMMemory(t *testing.T) {
 func TestNewVMChoices(t *testing.T) {
 	tcg := hermitConfig{accel: "tcg"}
 	no := false
+	own, pod := "auto", "shared"
+	if !canTap() {
+		own, pod = "user", "user"
+	}
 	for _, tt := range []struct {
 		name     string
 		spec     *specs.Spec
@@ -88,7 +92,7 @@ func TestNewVMChoices(t *testing.T) {
 		want     func(vm *vmConfig) bool
 	}{
 		{"default", vmSpec(0, 0), tcg, hermitSettings{}, func(vm *vmConfig) bool {
-			return vm.Machine == "microvm" && vm.VCPUs == 1 && vm.CPU == "max" && vm.Network == "user" && reflect.DeepEqual(vm.Ports, []portForward{{"tcp", 9975}})
+			return vm.Machine == "microvm" && vm.VCPUs == 1 && vm.CPU == "max" && vm.Network == own && vm.Lease == nil && vm.Ports == nil
 		}},
 		{"upstream's kvm = false", vmSpec(0, 0), hermitConfig{kvm: &no}, hermitSettings{}, func(vm *vmConfig) bool { return vm.Accel == "tcg" }},
 		{
@@ -107,11 +111,14 @@ func TestNewVMChoices(t *testing.T) {
 		{"quota rounds up", vmSpec(0, 110000), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.VCPUs == min(2, runtime.NumCPU()) }},
 		{"large quota", vmSpec(0, 1<<40), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.VCPUs == runtime.NumCPU() }},
 		{"no network", vmSpec(0, 0), tcg, hermitSettings{network: "none"}, func(vm *vmConfig) bool { return vm.Network == "none" && vm.Ports == nil }},
-		{"RUNH_USER_PORT", vmSpec(0, 0, "RUNH_USER_PORT=8080"), tcg, hermitSettings{}, func(vm *vmConfig) bool { return reflect.DeepEqual(vm.Ports, []portForward{{"tcp", 8080}}) }},
-		{"RUNH_USER_PORT=0", vmSpec(0, 0, "RUNH_USER_PORT=0"), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.Network == "none" }},
+		{"RUNH_USER_PORT", vmSpec(0, 0, "RUNH_USER_PORT=8080"), tcg, hermitSettings{}, func(vm *vmConfig) bool {
+			return vm.Network == "user" && vm.Lease.IP == userGuest && reflect.DeepEqual(vm.Ports, []portForward{{"tcp", 8080}})
+		}},
+		{"the user network", vmSpec(0, 0), tcg, hermitSettings{network: "user"}, func(vm *vmConfig) bool { return reflect.DeepEqual(vm.Ports, []portForward{{"tcp", 9975}}) }},
+		{"RUNH_USER_PORT=0", vmSpec(0, 0, "RUNH_USER_PORT=0"), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.Network == own }},
 		{"ports", vmSpec(0, 0, "RUNH_USER_PORT=1"), tcg, hermitSettings{ports: []portForward{{"udp", 53}}}, func(vm *vmConfig) bool { return reflect.DeepEqual(vm.Ports, []portForward{{"udp", 53}}) }},
 		{"the host's network", func() *specs.Spec { s := vmSpec(0, 0); s.Linux.Namespaces = nil; return s }(), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.Network == "user" && vm.Ports == nil }},
-		{"a pod's network", func() *specs.Spec { s := vmSpec(0, 0); s.Linux.Namespaces[0].Path = "/run/netns/x"; return s }(), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.Ports == nil }},
+		{"a pod's network", func() *specs.Spec { s := vmSpec(0, 0); s.Linux.Namespaces[0].Path = "/run/netns/x"; return s }(), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.Network == pod && vm.Ports == nil }},
 		{"no linux section", bootSpec([]string{"/app"}, nil), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.MemoryMiB == 1024 }},
 	} {
 		vm, err := newVM(tt.spec, &tt.config, &tt.settings, microvmApp(t, 1), &hermitLoader{}, nil)
@@ -127,6 +134,7 @@ func TestNewVMChoices(t *testing.T) {
 		{vmSpec(0, 0, "RUNH_USER_PORT=x"), hermitSettings{}, `process.env: RUNH_USER_PORT is "x": allowed are 0 to 65535`},
 		{vmSpec(0, 0, "RUNH_MICRO_VM=2"), hermitSettings{}, `process.env: RUNH_MICRO_VM is "2": allowed are 0 to 1`},
 		{vmSpec(0, 0), hermitSettings{network: "none", ports: []portForward{{"tcp", 1}}}, `ports are given but the network is "none"`},
+		{bootSpec([]string{"/app"}, nil), hermitSettings{network: "shared"}, `network is "shared", but the container is in the host's network namespace`},
 	} {
 		if _, err := newVM(tt.spec, &tcg, &tt.settings, microvmApp(t, 1), nil, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)

@@ -2,7 +2,7 @@
 # make deps: install what the demo and the tests use. Debian, as root; quick and silent when all is there.
 set -eu
 
-packages="gcc libc6-dev make ca-certificates curl jq iproute2 iptables procps util-linux strace
+packages="gcc libc6-dev make ca-certificates curl jq iproute2 iptables nftables procps util-linux strace
 	busybox-static qemu-system-x86 docker.io containerd containernetworking-plugins runc crun podman conmon uidmap criu zsh fish systemd dbus"
 missing=
 for p in $packages; do

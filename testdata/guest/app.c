@@ -363,6 +363,22 @@ static void spin(void)
 		__asm__ volatile("pause");
 }
 
+static bool is_network(const char *command)
+{
+	static const char *const names[] = { "net", "dhcp", "ping", "resolve", "udp", "connect", "serve" };
+
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strcmp(command, names[i]))
+			return true;
+	return false;
+}
+
+static void network(const char *command)
+{
+	net_command(command, (const char *const *)argv + next, end - next);
+	next = end;
+}
+
 static void run(const char *command)
 {
 	if (run_file_command(command))
@@ -429,6 +445,8 @@ static void run(const char *command)
 		hang();
 	else if (!strcmp(command, "spin"))
 		spin();
+	else if (is_network(command))
+		network(command);
 	else
 		usage("unknown command", command);
 }

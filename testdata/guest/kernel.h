@@ -53,6 +53,9 @@ bool acpi_button_pressed(void);
 void devices_init(void);
 void devices_print(void);
 
+/* net.c, tcp.c: the network card, IPv4 and what is on it. */
+void net_command(const char *command, const char *const *args, int n);
+
 /* app.c: returns the exit status. */
 int app_main(void);
 

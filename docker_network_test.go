@@ -1,0 +1,117 @@
+// The network of guests under the real Docker daemon of docker_test.go, whose own network namespace stands for the host's.
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// host is the network in which the daemon lives.
+func (k *dock) host() *hostNet {
+	k.Helper()
+	sh := children(k.d.cmd.Process.Pid)
+	if len(sh) != 1 {
+		k.Fatalf("the daemon's namespaces have %d first processes", len(sh))
+	}
+	return &hostNet{k.rt, sh[0]}
+}
+
+// logs waits for text in a container's logs.
+func (k *dock) logs(name, text string) (out string) {
+	k.Helper()
+	k.eventually("the logs of "+name+" have "+text, func() bool {
+		out = k.docker("logs", name).out
+		return strings.Contains(out, text)
+	})
+	return out
+}
+
+func (k *dock) network(args ...string) string {
+	k.Helper()
+	k.n++
+	name := k.token + "net" + string(rune('a'+k.n))
+	k.docker(append(append([]string{"network", "create"}, args...), name)...).ok()
+	k.Cleanup(func() { k.docker("network", "rm", name) })
+	return name
+}
+
+// The default bridge: a published port, the address that Docker gave, and the same again after a restart.
+func TestDockerNetworkBridge(t *testing.T) {
+	k := newDockHermit(t)
+	for _, image := range []string{"hermit", "hermit-pci"} {
+		c := k.start("-p", "29975:9975", "-p", "29976:53/udp", "--mac-address", "02:42:0a:0b:0c:0d", "--dns", "10.9.8.7", image, "net", ";", "dhcp", ";", "serve", "docker")
+		for range 2 {
+			out := k.logs(c, "serving as docker")
+			ip, gateway := k.inspect(c, "{{.NetworkSettings.IPAddress}}"), k.inspect(c, "{{.NetworkSettings.Gateway}}")
+			for _, line := range []string{"net", "dhcp"} {
+				got := told(t, out, line)
+				if got["ip"] != ip || got["gateway"] != gateway || got["mac"] != "02:42:0a:0b:0c:0d" || got["dns"] != "10.9.8.7,0.0.0.0" || got["mask"] != "255.255.0.0" {
+					t.Errorf("%s: the guest was told %v, Docker says %s by %s", line, got, ip, gateway)
+				}
+			}
+			h := k.host()
+			for _, at := range []string{"127.0.0.1:29975", ip + ":9975", ip + ":80"} {
+				if who, _ := h.ask("tcp", at); who != "docker" {
+					t.Errorf("%s: %s answers", at, who)
+				}
+			}
+			if who, _ := h.ask("udp", ip+":53"); who != "docker" {
+				t.Errorf("%s answers by UDP", who)
+			}
+			k.docker("restart", "-t", "1", c).ok()
+			k.eventually("it serves again", func() bool { return strings.Count(k.docker("logs", c).out, "serving as docker") > 1 })
+		}
+		k.docker("rm", "-f", c).ok()
+	}
+}
+
+// A network that a user made has a name server on the container's loopback: guests find each other by name, and the world theirs.
+func TestDockerNetworkNames(t *testing.T) {
+	k := newDockHermit(t)
+	net := k.network("--subnet", "10.123.0.0/24")
+	a := k.start("--network", net, "--network-alias", "alpha", "--ip", "10.123.0.77", "hermit", "serve", "alpha")
+	k.logs(a, "serving as alpha")
+	res := k.run("--network", net, "hermit-pci", "resolve", "alpha", ";", "connect", "10.123.0.77", "9975", "q", ";", "udp", "10.123.0.77", "53", "q", ";", "exit", "0")
+	for _, want := range []string{"resolve alpha: 10.123.0.77\n", "connect 10.123.0.77 9975: alpha 10.123.0.", "udp 10.123.0.77 53: alpha 10.123.0."} {
+		if !strings.Contains(res.out, want) {
+			t.Errorf("no %q in %q %q", want, res.out, res.err)
+		}
+	}
+	// A Linux container reaches it by name too.
+	res = k.run("--network", net, "bb", "sh", "-c", "(echo hello; sleep 1) | timeout 10 nc alpha 9975 | head -n 1")
+	if !strings.HasPrefix(res.out, "alpha 10.123.0.") {
+		t.Errorf("a Linux container reads %q %q", res.out, res.err)
+	}
+	if who, _ := k.host().ask("tcp", "10.123.0.77:9975"); who != "alpha" {
+		t.Errorf("%s answers", who)
+	}
+}
+
+// Containers that join another's network stand side by side with what is in there.
+func TestDockerNetworkJoined(t *testing.T) {
+	k := newDockHermit(t)
+	pod := k.start("bb", "sh", "-c", "while :; do echo side | nc -l -p 9000; done")
+	ip := k.inspect(pod, "{{.NetworkSettings.IPAddress}}")
+	g := k.start("--network", "container:"+pod, "hermit", "connect", ip, "9000", "q", ";", "serve", "joined")
+	if out := k.logs(g, "serving as joined"); !strings.Contains(out, "connect "+ip+" 9000: side") {
+		t.Errorf("the guest's neighbour: %q", out)
+	}
+	if who, _ := k.host().ask("tcp", ip+":9975"); who != "joined" {
+		t.Errorf("%s answers", who)
+	}
+	for _, at := range []string{"127.0.0.1", ip} {
+		if out := k.docker("exec", pod, "sh", "-c", "(echo hello; sleep 1) | timeout 10 nc "+at+" 9975 | head -n 1").out; !strings.HasPrefix(out, "joined ") {
+			t.Errorf("the neighbour reads %q", out)
+		}
+	}
+}
+
+// Without a network, and in the host's: a device of QEMU's own, which takes no port of the host's.
+func TestDockerNetworkNone(t *testing.T) {
+	k := newDockHermit(t)
+	k.want(k.run("--network", "none", "hermit", "devices", ";", "exit", "7"), 7, rtLastWords(7))
+	res := k.run("--network", "host", "hermit", "net", ";", "exit", "7")
+	if got := told(t, res.out, "net"); res.code != 7 || got["ip"] != userGuest {
+		t.Errorf("exit code %d, %v %q", res.code, got, res.err)
+	}
+}

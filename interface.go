@@ -1,0 +1,224 @@
+// What a network namespace has, and what of it a guest can use: one interface, one IPv4 address and one
+// gateway. Read over rtnetlink, chosen without asking anybody. Nothing here changes anything.
+
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// netInterface is one that is up.
+type netInterface struct {
+	index     int32
+	name      string
+	mac       []byte
+	mtu       int
+	loopback  bool
+	addresses []netip.Prefix // IPv4
+	ipv6      bool           // it has an address of IPv6 that others can see
+}
+
+// netRoute is one of IPv4, of the main table.
+type netRoute struct {
+	to      netip.Prefix
+	gateway netip.Addr // invalid: what it leads to is on the link
+	index   int32
+	metric  uint32
+}
+
+type network struct {
+	interfaces []netInterface
+	routes     []netRoute
+}
+
+// readNetwork looks at the namespace of the connection.
+func readNetwork(l links) (*network, error) {
+	n := &network{}
+	found, err := l.execute(unix.RTM_GETLINK, netlink.Dump, linkHeader(0, 0, 0))
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, m := range found {
+		n.addInterface(m.Data)
+	}
+	if found, err = l.execute(unix.RTM_GETADDR, netlink.Dump, make([]byte, unix.SizeofIfAddrmsg)); err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, m := range found {
+		n.addAddress(m.Data)
+	}
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0] = unix.AF_INET
+	if found, err = l.execute(unix.RTM_GETROUTE, netlink.Dump, header); err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	for _, m := range found {
+		n.addRoute(m.Data)
+	}
+	return n, nil
+}
+
+// eachAttribute calls f for what follows a message's header; a broken message has none.
+func eachAttribute(data []byte, header int, f func(kind uint16, v []byte)) {
+	if len(data) < header {
+		return
+	}
+	attrs, err := netlink.UnmarshalAttributes(data[header:])
+	if err != nil {
+		return
+	}
+	for _, a := range attrs {
+		f(a.Type, a.Data)
+	}
+}
+
+func (n *network) addInterface(data []byte) {
+	if len(data) < unix.SizeofIfInfomsg {
+		return
+	}
+	flags := binary.NativeEndian.Uint32(data[8:])
+	i := netInterface{index: int32(binary.NativeEndian.Uint32(data[4:])), loopback: flags&unix.IFF_LOOPBACK != 0}
+	eachAttribute(data, unix.SizeofIfInfomsg, func(kind uint16, v []byte) {
+		switch {
+		case kind == unix.IFLA_IFNAME:
+			i.name = unix.ByteSliceToString(v)
+		case kind == unix.IFLA_ADDRESS:
+			i.mac = v
+		case kind == unix.IFLA_MTU && len(v) == 4:
+			i.mtu = int(binary.NativeEndian.Uint32(v))
+		}
+	})
+	if flags&unix.IFF_UP != 0 && !isGuestLink(i.name) {
+		n.interfaces = append(n.interfaces, i)
+	}
+}
+
+func (n *network) addAddress(data []byte) {
+	if len(data) < unix.SizeofIfAddrmsg {
+		return
+	}
+	family, bits, scope := data[0], int(data[1]), data[3]
+	i := n.byIndex(int32(binary.NativeEndian.Uint32(data[4:])))
+	if i == nil {
+		return
+	}
+	if family == unix.AF_INET6 {
+		i.ipv6 = i.ipv6 || scope == unix.RT_SCOPE_UNIVERSE
+		return
+	}
+	eachAttribute(data, unix.SizeofIfAddrmsg, func(kind uint16, v []byte) {
+		if ip, ok := netip.AddrFromSlice(v); kind == unix.IFA_LOCAL && ok && ip.Is4() && scope <= unix.RT_SCOPE_LINK {
+			i.addresses = append(i.addresses, netip.PrefixFrom(ip, bits))
+		}
+	})
+}
+
+func (n *network) addRoute(data []byte) {
+	if len(data) < unix.SizeofRtMsg || data[0] != unix.AF_INET || data[4] != unix.RT_TABLE_MAIN || data[7] != unix.RTN_UNICAST {
+		return
+	}
+	to := netip.AddrFrom4([4]byte{})
+	var r netRoute
+	eachAttribute(data, unix.SizeofRtMsg, func(kind uint16, v []byte) {
+		switch {
+		case kind == unix.RTA_DST && len(v) == 4:
+			to = netip.AddrFrom4([4]byte(v))
+		case kind == unix.RTA_GATEWAY && len(v) == 4:
+			r.gateway = netip.AddrFrom4([4]byte(v))
+		case kind == unix.RTA_OIF && len(v) == 4:
+			r.index = int32(binary.NativeEndian.Uint32(v))
+		case kind == unix.RTA_PRIORITY && len(v) == 4:
+			r.metric = binary.NativeEndian.Uint32(v)
+		case kind == unix.RTA_MULTIPATH && len(v) >= unix.SizeofRtNexthop: // the first of several ways
+			r.index = int32(binary.NativeEndian.Uint32(v[4:]))
+			end := min(len(v), int(binary.NativeEndian.Uint16(v)))
+			eachAttribute(v[:end], unix.SizeofRtNexthop, func(kind uint16, v []byte) {
+				if kind == unix.RTA_GATEWAY && len(v) == 4 {
+					r.gateway = netip.AddrFrom4([4]byte(v))
+				}
+			})
+		}
+	})
+	r.to = netip.PrefixFrom(to, int(data[1]))
+	n.routes = append(n.routes, r)
+}
+
+func (n *network) byIndex(index int32) *netInterface {
+	for i := range n.interfaces {
+		if n.interfaces[i].index == index {
+			return &n.interfaces[i]
+		}
+	}
+	return nil
+}
+
+// uplink is the interface through which a guest reaches the world.
+type uplink struct {
+	*netInterface
+	address netip.Prefix
+	gateway netip.Addr // invalid: there is none
+	onLink  bool       // the gateway is in the address's prefix
+	more    string     // what a guest with this address alone would not have: "" for nothing
+}
+
+// uplink chooses: the interface of the default route, else of the first route with a gateway, else the
+// first with an address.
+func (n *network) uplink() (*uplink, error) {
+	var best *netRoute
+	for i := range n.routes {
+		r := &n.routes[i]
+		if l := n.byIndex(r.index); l == nil || len(l.addresses) == 0 || r.to.Bits() != 0 && !r.gateway.IsValid() {
+			continue
+		}
+		if best == nil || r.to.Bits() == 0 && (best.to.Bits() != 0 || r.metric < best.metric) {
+			best = r
+		}
+	}
+	u := &uplink{}
+	if best != nil {
+		u.netInterface, u.gateway = n.byIndex(best.index), best.gateway
+	}
+	var others []string
+	for i := range n.interfaces {
+		l := &n.interfaces[i]
+		switch {
+		case l.loopback:
+		case len(l.addresses) == 0:
+			if l.ipv6 {
+				others = append(others, l.name+" has only addresses of IPv6")
+			} else {
+				others = append(others, l.name+" has no address")
+			}
+		case u.netInterface == nil:
+			u.netInterface = l
+		case l.index != u.index:
+			u.more = "the interface " + l.name
+		}
+	}
+	if u.netInterface == nil {
+		if len(others) == 0 {
+			return nil, errors.New("there is no interface that is up, but the loopback")
+		}
+		return nil, fmt.Errorf("there is no interface with an IPv4 address: %s", strings.Join(others, ", "))
+	}
+	u.address = u.addresses[0]
+	for _, a := range u.addresses {
+		if u.gateway.IsValid() && a.Contains(u.gateway) {
+			u.address, u.onLink = a, true
+			break
+		}
+	}
+	for _, r := range n.routes {
+		if r.index == u.index && r.gateway.IsValid() && r.gateway != u.gateway {
+			u.more = fmt.Sprintf("the route to %v by %v", r.to, r.gateway)
+		}
+	}
+	return u, nil
+}

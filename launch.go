@@ -1,0 +1,122 @@
+// The late start of a VMM. Its command line holds the guest's address, and the address may be known only
+// at start; so the VMM's process, in its jail and with all privileges dropped, waits on the container's
+// start socket for a message: the command line, and the descriptors of the network. `create` sends it
+// where the network is there already, so that QEMU is ready at start; else `start` does, before it
+// connects a second time, to the keeper.
+//
+// The message is read into the memory of the program that the process runs, at an address that create
+// notes in the record: a table of pointers that is argv, and the strings it points to.
+
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// launch is a VMM that waits.
+type launch struct {
+	Address uint64    `json:"address"` // where the message will lie
+	QEMU    string    `json:"qemu"`
+	VM      *vmConfig `json:"vm"`
+}
+
+// launchSize is room for qemuArgs, of which -append can have 128 KiB. It fits into a socket's buffer.
+const launchSize = 160 << 10
+
+// The VMM's descriptors beyond vmmQMP.
+const (
+	vmmTap   = 100 + iota
+	vmmRules // holds the nftables, by being open
+	vmmVhost
+)
+
+// awaitLaunch waits for the message. The result is argv's address, and the connection, which the execve
+// closes: that is the answer.
+func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
+	p.at("VMM jail: wait for its network")
+	const listener = vmmTap - 1
+	p.call(unix.SYS_DUP3, j.listener, listener, unix.O_CLOEXEC)
+	p.call(unix.SYS_CLOSE_RANGE, firstFD, listener-1, 0) // so that what is received has small numbers
+	p.call(unix.SYS_CLOSE_RANGE, vmmTap, uint64(^uint32(0)), 0)
+	conn = p.call(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_CLOEXEC)
+	argv = p.alloc(launchSize)
+	j.launchAt = uint64(argv)
+	const files = 3
+	control := p.alloc(32)
+	for i := range p.view(control, 32) {
+		p.view(control, 32)[i] = 0xff // what does not come is -1
+	}
+	iov := p.words(uint64(argv), launchSize)
+	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 16+4*files, 0)
+	p.call(unix.SYS_RECVMSG, conn, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
+	for i := range files {
+		p.call(unix.SYS_DUP3, valueAt(control+addr(16+4*i)), vmmTap+i, 0).ignore(unix.EBADF)
+	}
+	return argv, conn
+}
+
+// launchMessage lays argv out for the address.
+func (l *launch) message() ([]byte, error) {
+	argv := append([]string{l.QEMU}, qemuArgs(l.VM, vmmQMP)...)
+	table := 8 * (len(argv) + 1)
+	b := make([]byte, table)
+	for i, word := range argv {
+		binary.NativeEndian.PutUint64(b[8*i:], l.Address+uint64(len(b)))
+		b = append(append(b, word...), 0)
+	}
+	if len(b) > launchSize {
+		return nil, fmt.Errorf("QEMU's command line has %d bytes: allowed are %d", len(b), launchSize)
+	}
+	return b, nil
+}
+
+// sendLaunch gives the waiting process its command line and network; a may be nil. Who has the connection
+// hears what becomes of it: the end of file, or a reason.
+func (c *container) sendLaunch(a *attachment) (conn int, err error) {
+	msg, err := c.Hermit.Launch.message()
+	if err != nil {
+		return -1, err
+	}
+	var files []int
+	if a != nil {
+		files = []int{a.tap.fd, a.rules}
+		if a.vhost >= 0 {
+			files = append(files, a.vhost)
+		}
+	}
+	if conn, err = c.askKeeper(string(msg), files...); err != nil {
+		return -1, errors.New("cannot start a container that has stopped")
+	}
+	return conn, nil
+}
+
+// launchVMM is sendLaunch at start, to its end.
+func (c *container) launchVMM(g *globals) error {
+	if c.Hermit == nil || c.Hermit.Launch == nil {
+		return nil
+	}
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("look into the container's root: %w", err)
+	}
+	defer unix.Close(root)
+	a, err := c.attach(g, c.Hermit.Launch.VM, c.Pid, root)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	conn, err := c.sendLaunch(a)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(conn)
+	if err := readAnswer(conn); err != nil {
+		return err
+	}
+	c.Hermit.Launch = nil
+	return c.save()
+}

@@ -1,0 +1,150 @@
+// The rules that connect a guest's tap with its network namespace. Each guest has one table of its own,
+// which goes when its QEMU goes (nft.go); no rule of anybody else's is ever touched.
+//
+// direct: every frame that arrives on the interface goes to the guest, and every frame of the guest out
+// of the interface, below the namespace's own stack, which is left as it is and hears nothing any more.
+//
+// shared: the guest lives behind the namespace's stack, on a private link, and shares its addresses with
+// everything else in there: ports of the namespace are led to it, and what it sends goes out under the
+// namespace's address.
+
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// directRules. A gateway that is not in the guest's prefix is out of its reach, so another address, in
+// the prefix, stands in for it: in ARP the two are exchanged, both ways, and only ARP ever names it.
+func directRules(eth *netInterface, t *tap, gateway, standIn netip.Addr) *nftTable {
+	n := newNFT(unix.NFPROTO_NETDEV, fmt.Sprintf("runh-direct-%d", eth.index)) // so it is taken once for an interface
+	const first = -500
+	n.chain("in", "filter", unix.NF_NETDEV_INGRESS, first, eth.name)
+	n.chain("out", "filter", unix.NF_NETDEV_INGRESS, first, t.name)
+	if standIn.IsValid() {
+		n.rule("in", isEther(unix.ETH_P_ARP), write(arpSenderIP, standIn.AsSlice()))
+		n.rule("out", isEther(unix.ETH_P_ARP), ipIs(unix.NFT_CMP_EQ, arpTargetIP, standIn.AsSlice()), write(arpTargetIP, gateway.AsSlice()))
+	}
+	n.rule("out", isEther(unix.ETH_P_IP), isTransport(unix.IPPROTO_UDP), toPort(67), drop()) // DHCP: we answer
+	n.rule("in", forwardTo(t.index))
+	n.rule("out", forwardTo(eth.index))
+	return n
+}
+
+// The private links of mode shared: four addresses each, the second is the namespace's and the guest's
+// gateway, the third the guest's. The net is one that clouds leave alone.
+const linkBits = 30
+
+func linkNet(number int) (gateway, guest [4]byte) {
+	first := byte(4 * number)
+	return [4]byte{169, 254, 137, first + 1}, [4]byte{169, 254, 137, first + 2}
+}
+
+var linkNets = []byte{169, 254, 137} // how all of them begin
+
+// What a guest without ports of its own has on the namespace's loopback: a process there that connects
+// cannot be seen to have no listener, so only known ports are led to it.
+var loopbackPorts = []portForward{{"tcp", upstreamUserPort}}
+
+// sharedRules. ports are the guest's; none makes it the one that gets all on which nobody listens, or
+// would, if no guest with a lower number had them already. dns are the ports on the namespace's loopback
+// (by protocol) to which the gateway's port 53 leads.
+func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portForward) *nftTable {
+	gateway, guest := linkNet(t.number)
+	n := newNFT(unix.NFPROTO_INET, t.name)
+	const dnat, snat, raw = -100, 100, -300
+
+	// The guest sends under its own address, and to the loopback only what is led there.
+	n.chain("guard", "filter", unix.NF_INET_PRE_ROUTING, raw, "")
+	n.rule("guard", fromDevice(t.index), isIPv4(), ipIs(unix.NFT_CMP_NEQ, ipSource, guest[:]), drop())
+	n.rule("guard", fromDevice(t.index), isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, []byte{127}), drop())
+
+	// What arrives for the namespace, from outside, from other guests, or from this one.
+	n.chain("ports", "nat", unix.NF_INET_PRE_ROUTING, dnat, "")
+	for _, p := range dns {
+		n.rule("ports", fromDevice(t.index), isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, gateway[:]),
+			isTransport(p.number()), toPort(53), divert(resolver.AsSlice(), p.Port))
+	}
+	n.rule("ports", local(unix.NFT_CMP_NEQ, unix.NFTA_FIB_F_DADDR), leave())
+	n.rule("ports", isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, linkNets), leave())
+	for _, p := range ports {
+		n.rule("ports", isIPv4(), isTransport(p.number()), toPort(p.Port), divert(guest[:], 0))
+	}
+	if len(ports) == 0 {
+		n.chain("rest", "nat", unix.NF_INET_PRE_ROUTING, dnat+10+int32(t.number), "")
+		n.rule("rest", local(unix.NFT_CMP_NEQ, unix.NFTA_FIB_F_DADDR), leave())
+		n.rule("rest", isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, linkNets), leave())
+		n.rule("rest", fromDevice(t.index), leave())
+		n.rule("rest", someoneListens(), leave())
+		for _, p := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+			n.rule("rest", isIPv4(), isTransport(p), divert(guest[:], 0))
+		}
+		ports = loopbackPorts
+	}
+
+	// What the namespace's own processes send to one of its addresses, 127.0.0.1 among them.
+	n.chain("own", "nat", unix.NF_INET_LOCAL_OUT, dnat, "")
+	n.rule("own", local(unix.NFT_CMP_NEQ, unix.NFTA_FIB_F_DADDR), leave())
+	n.rule("own", isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, linkNets), leave())
+	for _, p := range ports {
+		n.rule("own", isIPv4(), isTransport(p.number()), toPort(p.Port), divert(guest[:], 0))
+	}
+
+	// Who sees the namespace's address as the sender's, and not the true one: the guest, of what came
+	// from the namespace itself or from the guest; and the world, of what the guest sends.
+	n.chain("senders", "nat", unix.NF_INET_POST_ROUTING, snat, "")
+	n.rule("senders", toDevice(t.index), local(unix.NFT_CMP_EQ, unix.NFTA_FIB_F_SADDR), masquerade())
+	n.rule("senders", fromDevice(t.index), toDevice(t.index), masquerade())
+	n.rule("senders", fromDevice(t.index), toOthers(), masquerade())
+	return n
+}
+
+// toOthers: out of an interface that is no guest's.
+func toOthers() []expr {
+	return []expr{metaLoad(unix.NFT_META_OIFNAME), compare(unix.NFT_CMP_NEQ, []byte(tapPrefix))}
+}
+
+func (p portForward) number() byte {
+	if p.Proto == "udp" {
+		return unix.IPPROTO_UDP
+	}
+	return unix.IPPROTO_TCP
+}
+
+// loopbackServers finds the port behind which a resolver on the loopback really listens: Docker's takes
+// any, and leads 53 there by rules for the namespace's own processes.
+func loopbackServers(ip netip.Addr) []portForward {
+	var list []portForward
+	for _, proto := range []string{"udp", "tcp"} {
+		port := 53
+		data, _ := readFile("/proc/thread-self/net/"+proto, 1<<20)
+		if p := listenerPort(string(data), ip); p != 0 {
+			port = p
+		}
+		list = append(list, portForward{proto, port})
+	}
+	return list
+}
+
+// listenerPort looks for a socket that is bound to ip, and connected to nobody, in a table of /proc/net:
+// lines of "sl: LOCAL:PORT REMOTE:PORT ...", all in hexadecimal.
+func listenerPort(table string, ip netip.Addr) int {
+	address := fmt.Sprintf("%08X", binary.NativeEndian.Uint32(ip.AsSlice()))
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		if len(f) < 3 || f[2] != "00000000:0000" {
+			continue
+		}
+		if port, ok := strings.CutPrefix(f[1], address+":"); ok {
+			n, _ := strconv.ParseUint(port, 16, 16)
+			return int(n)
+		}
+	}
+	return 0
+}
