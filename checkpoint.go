@@ -99,6 +99,8 @@ func (c *container) saveGuest(o *checkpointOptions, paused bool) error {
 		return fmt.Errorf("the guest has the network %q, whose addresses are in its memory and not the next container's: only with \"user\" and \"none\" it can be saved", c.Hermit.Network)
 	case o.pageServer != "" || o.statusFD != "":
 		return errors.New("a guest's memory is written to --image-path: --page-server and --status-fd are for Linux containers")
+	case c.Hermit.Network != "user" && c.Hermit.Network != "none":
+		return fmt.Errorf("the guest's address is in its memory, and belongs to this container (network %q): only machines with the networks user and none can be saved", c.Hermit.Network)
 	case c.Hermit.Share != "":
 		return errSharedState
 	}

@@ -166,10 +166,10 @@ type keeper struct {
 	asked     string    // the caller's command, once it is known
 	sent      [8]string // commands that QEMU has not answered yet, the oldest first
 	sentLen   int
-	pressing  bool // the stop went by the power button, or it is being tried
-	saving    int  // save...
-	pipe      int  // for the state, until QEMU has it
-	contTries int
+	pressing  bool   // the stop went by the power button, or it is being tried
+	saving    int    // save...
+	pipe      int    // for the state, until QEMU has it
+	contTries int    // how often QEMU has refused to go on after a save
 	printed   uint64 // bytes that the guest has printed
 	told      bool   // somebody knows why QEMU could not be started
 	dhcp      int    // packet socket with the guest's questions (dhcp.go), or -1
@@ -212,6 +212,7 @@ func keeperMain(args []string) error {
 	k.end.mark = mark
 	if k.incoming {
 		k.end.resume(k.said)
+		k.loader.past = true
 	}
 	if k.late {
 		k.tellReady("R")
