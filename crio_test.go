@@ -237,9 +237,7 @@ plugin_dirs = ["/usr/lib/cni"]
 	n := &node{rt: r, client: client, socket: home + "/s"}
 	n.images(func(name, root string, args ...string) {
 		archive := r.dir + "/" + name + ".tar"
-		if out, err := exec.Command("tar", "-C", root, "-cf", archive, ".").CombinedOutput(); err != nil {
-			t.Fatalf("tar: %v: %s", err, out)
-		}
+		tarFile(t, archive, root)
 		cmd := exec.Command("podman", "--root", home+"/root", "--runroot", home+"/run", "--storage-driver", "vfs", "import", "-q", "-c", `CMD ["`+strings.Join(args, `","`)+`"]`,
 			"-c", "ENV PATH=/bin", archive, "docker.io/library/"+name+":latest")
 		if res := r.doCmd(cmd); res.code != 0 {

@@ -7,7 +7,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -151,11 +153,9 @@ func tail(name string) string {
 // importImage is `docker import`: a tree of files and what the image's config says, no registry.
 func (d *dockerDaemon) importImage(name, root string, changes ...string) error {
 	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	if err := w.AddFS(os.DirFS(root).(fs.ReadLinkFS)); err != nil {
+	if err := packTree(&b, root); err != nil {
 		return err
 	}
-	w.Close()
 	args := []string{"-H", "unix://" + d.sock, "import"}
 	for _, c := range changes {
 		args = append(args, "-c", c)
@@ -166,6 +166,24 @@ func (d *dockerDaemon) importImage(name, root string, changes ...string) error {
 		return fmt.Errorf("docker import: %w: %s", err, out)
 	}
 	return nil
+}
+
+// packTree writes a tree of files as a tar archive. Unlike tar(1) it does not mind that other tests make links to the same files.
+func packTree(to io.Writer, root string) error {
+	w := tar.NewWriter(to)
+	return errors.Join(w.AddFS(os.DirFS(root).(fs.ReadLinkFS)), w.Close())
+}
+
+// tarFile is packTree into a file.
+func tarFile(t testing.TB, name, root string) {
+	t.Helper()
+	f, err := os.Create(name)
+	if err == nil {
+		err = errors.Join(packTree(f, root), f.Close())
+	}
+	if err != nil {
+		t.Fatalf("pack %s: %v", root, err)
+	}
 }
 
 // rtStopDocker is TestMain's.

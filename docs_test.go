@@ -112,9 +112,7 @@ func TestQuickStart(t *testing.T) {
 	})
 	root := r.dir + "/bb"
 	busyboxRootfs(t, root)
-	if out, err := exec.Command("tar", "-C", root, "-cf", r.dir+"/busybox.tar", ".").CombinedOutput(); err != nil {
-		t.Fatalf("tar: %v: %s", err, out)
-	}
+	tarFile(t, r.dir+"/busybox.tar", root)
 	r.must(os.WriteFile(r.dir+"/systemctl", []byte(strings.ReplaceAll(docSystemctl, "/doc/", r.dir+"/")), 0o755))
 	script := bytes.NewBufferString(docMachine)
 	for i, c := range all {

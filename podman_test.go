@@ -71,9 +71,7 @@ func (p *podman) parent() string { return p.token + "parent" }
 func (p *podman) importImage(name, root string, changes ...string) {
 	p.Helper()
 	archive := p.dir + "/" + filepath.Base(name) + ".tar"
-	if out, err := exec.Command("tar", "-C", root, "-cf", archive, ".").CombinedOutput(); err != nil {
-		p.Fatalf("tar: %v: %s", err, out)
-	}
+	tarFile(p, archive, root)
 	args := []string{"import", "-q"}
 	for _, c := range changes {
 		args = append(args, "-c", c)
