@@ -103,7 +103,7 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 	defer log.Close()
 	// The shell stays: it is the first process of the namespace and collects orphans.
 	d.cmd = exec.Command("unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c",
-		"ip link set lo up; "+script+" dockerd --config-file daemon.json; :")
+		"ip link set lo up; "+script+" dockerd --config-file daemon.json; while [ -e again ]; do dockerd --config-file daemon.json; done; :")
 	d.cmd.Dir = dir
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -195,6 +195,7 @@ func rtStopDocker() {
 
 // stop ends the daemon by its pid, and with it containerd and every shim and container that is left.
 func (d *dockerDaemon) stop() {
+	os.Remove(d.dir + "/again")
 	// unshare -> sh -> dockerd
 	if sh := children(d.cmd.Process.Pid); len(sh) == 1 {
 		for _, pid := range children(sh[0]) {

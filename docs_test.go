@@ -1,4 +1,4 @@
-// The quick start of docs/ as a reader would try it: every command of its console blocks, in one machine made for it: namespaces in which /etc,
+// The quick start of docs/ and the README's, as a reader would try them: every command of their blocks, in one machine made for it: namespaces in which /etc,
 // /usr/local, /var/lib and the source tree are overlays, so that what is installed and configured there is gone with them.
 package main
 
@@ -17,25 +17,36 @@ import (
 
 // docCommand is a command of a page, and what must come out of it.
 type docCommand struct {
+	page       string
 	line       int
 	text, want string
 }
 
-// docCommands are those of a page's console blocks.
-func docCommands(t *testing.T, page string) (all []docCommand) {
+// docCommands are those of a page: of its console blocks, or of a section's indented lines.
+func docCommands(t *testing.T, page, section string) (all []docCommand) {
 	t.Helper()
-	in := false
+	in, here := false, section == ""
 	for i, l := range strings.Split(rtRead(t, page), "\n") {
+		if section != "" {
+			if strings.HasPrefix(l, "## ") {
+				here = l == "## "+section
+			}
+			l, in = strings.CutPrefix(l, "    ")
+			in = in && here && !strings.HasPrefix(l, "# ") // that is shown, not run
+		}
 		switch command, ok := strings.CutPrefix(l, "$ "); {
 		case strings.HasPrefix(l, "```"):
 			in = l == "```console"
 		case in && ok:
-			all = append(all, docCommand{line: i + 1, text: command})
+			all = append(all, docCommand{page: page, line: i + 1, text: command})
 		case in && len(all) == 0:
 			t.Fatalf("%s:%d: output before any command", page, i+1)
 		case in:
 			all[len(all)-1].want += l + "\n"
 		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("%s %s has no commands", page, section)
 	}
 	return all
 }
@@ -102,7 +113,8 @@ func TestQuickStart(t *testing.T) {
 	r := newHermit(t)
 	needs(t, hybridCgroup(), "cgroup v1")
 	needsPrograms(t, "dockerd", "containerd", "ctr", "/usr/bin/podman", "unshare", "make", "bash")
-	all := docCommands(t, "docs/quickstart.md")
+	all := append(docCommands(t, "docs/quickstart.md", ""), docCommand{text: "cd hello"})
+	all = append(all, docCommands(t, "README.md", "With Docker")...)
 	r.Cleanup(func() {
 		rmLibpod()
 		dirs, _ := filepath.Glob("/sys/fs/cgroup/*/" + r.token) // Docker's, of its containers' parent
@@ -137,7 +149,7 @@ func TestQuickStart(t *testing.T) {
 		out := rtReadOr(fmt.Sprintf("%s/out%d", r.dir, i))
 		code := strings.TrimSpace(rtReadOr(fmt.Sprintf("%s/code%d", r.dir, i)))
 		if code != "0" || !c.answers(out) {
-			t.Fatalf("docs/quickstart.md:%d: %s\nanswers, with exit code %s,\n%swant\n%s%s%s", c.line, c.text, code, out, c.want, rtReadOr(fmt.Sprintf("%s/err%d", r.dir, i)), log)
+			t.Fatalf("%s:%d: %s\nanswers, with exit code %s,\n%swant\n%s%s%s", c.page, c.line, c.text, code, out, c.want, rtReadOr(fmt.Sprintf("%s/err%d", r.dir, i)), log)
 		}
 	}
 }

@@ -347,11 +347,11 @@ func TestPodmanKube(t *testing.T) {
 			t.Errorf("generate kube lacks %q: %s", want, out)
 		}
 	}
-	if res := p.podman("container", "checkpoint", p.token+"-guest"); res.code == 0 || !strings.Contains(res.err, "checkpoint") {
+	if res := p.podman("container", "checkpoint", p.token+"-sidecar"); res.code == 0 || !strings.Contains(res.err, "checkpoint") {
 		t.Errorf("checkpoint: exit code %d, %q", res.code, res.err)
 	}
-	if s := p.inspect(p.token+"-guest", "{{.State.Status}}"); s != "running" {
-		t.Errorf("after the refused checkpoint the guest is %s", s)
+	if s := p.inspect(p.token+"-sidecar", "{{.State.Status}}"); s != "running" {
+		t.Errorf("after the refused checkpoint the sidecar is %s", s)
 	}
 	p.podman("pod", "restart", p.token)
 	p.eventually("the guest counts again", func() bool {
