@@ -118,7 +118,7 @@ func TestParseGlobals(t *testing.T) {
 		},
 		{
 			line: "-root /r --debug --rootless=true --criu /x --config /c state c",
-			want: globals{root: "/r", debug: true, rootless: "true", config: "/c"}, words: []string{"state", "c"},
+			want: globals{root: "/r", debug: true, rootless: "true", criu: "/x", config: "/c"}, words: []string{"state", "c"},
 		},
 		{line: "--root /r exec -t c sh", want: globals{root: "/r"}, words: []string{"exec", "-t", "c", "sh"}},
 		{line: "--log-format xml list", err: `flag --log-format: "xml" is not one of text, json`},

@@ -376,73 +376,8 @@ func withoutGroup(data []string) (rest []string, has bool) {
 	return rest, has
 }
 
-// readOnlyLater makes the tmpfs mounts read-only that were asked to be.
-func (r *rootfs) readOnlyLater(mounts []mountRequest) {
-	for _, m := range mounts {
-		if m.fstype == "tmpfs" && m.set&unix.MOUNT_ATTR_RDONLY != 0 {
-			r.at("make %s read-only", m.dest)
-			r.setattr(r.open(m.dest, unix.O_PATH, 0), unix.MOUNT_ATTR_RDONLY, 0, 0)
-		}
-	}
-}
-
 // isProcfs says whether a directory of the host is the root of a procfs.
 func isProcfs(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
-}
-
-// mask makes a path unreadable: /dev/null over a file, an empty read-only tmpfs
-// over a directory. What is not there needs no mask.
-func (r *rootfs) mask(path string) {
-	r.at("mask %s", path)
-	var skip, directory label
-	t := r.open(path, unix.O_PATH, 0).on(unix.ENOENT, &skip).on(unix.ENOTDIR, &skip)
-	r.call(unix.SYS_FCHDIR, t).ignore(unix.ENOTDIR).ifZero(&directory)
-	tree := r.call(unix.SYS_OPEN_TREE, r.null, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
-	r.call(unix.SYS_MOVE_MOUNT, tree, "", t, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	r.jump(&skip)
-	r.place(&directory)
-	r.call(unix.SYS_MOUNT, "tmpfs", ".", "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=0,nr_inodes=1")
-	r.place(&skip)
-}
-
-// readOnly makes what is below a path read-only.
-func (r *rootfs) readOnly(path string) {
-	r.at("make %s read-only", path)
-	var skip label
-	t := r.open(path, unix.O_PATH, 0).on(unix.ENOENT, &skip).on(unix.ENOTDIR, &skip)
-	tree := r.call(unix.SYS_OPEN_TREE, t, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
-	r.setattr(tree, unix.MOUNT_ATTR_RDONLY, 0, 0)
-	r.call(unix.SYS_MOVE_MOUNT, tree, "", t, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	r.place(&skip)
-}
-
-// chroot is what is left where pivot_root would change the host's root.
-func (r *rootfs) chroot() {
-	r.at("enter the rootfs")
-	r.call(unix.SYS_FCHDIR, r.fd)
-	r.call(unix.SYS_CHROOT, ".")
-	r.call(unix.SYS_CHDIR, "/")
-}
-
-// pivot makes the rootfs the root. From here no path of the host is reachable.
-func (r *rootfs) pivot(noPivot bool) {
-	r.at("enter the rootfs")
-	r.call(unix.SYS_FCHDIR, r.fd)
-	if noPivot {
-		// For a host whose root is an initramfs, which pivot_root refuses.
-		r.call(unix.SYS_MOUNT, ".", "/", 0, unix.MS_MOVE, 0)
-		r.call(unix.SYS_CHROOT, ".")
-	} else {
-		// pivot_root(2), NOTES: with "." twice the old root lies on top of the
-		// new one, and is detached from there; no directory is needed for it.
-		// As a slave first, so that its unmounting does not reach the host.
-		old := r.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		r.call(unix.SYS_PIVOT_ROOT, ".", ".")
-		r.call(unix.SYS_FCHDIR, old)
-		r.call(unix.SYS_MOUNT, 0, ".", 0, unix.MS_SLAVE|unix.MS_REC, 0)
-		r.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
-	}
-	r.call(unix.SYS_CHDIR, "/")
 }

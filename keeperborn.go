@@ -1,0 +1,122 @@
+// How the init of a Hermit container becomes the keeper: what it takes along, what
+// it gives up, and how create learns that QEMU is in the keeper's hands.
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// becomeKeeper turns the init into the keeper: a runh that can be seen from
+// inside only through a read-only mount (CVE-2019-5736), root with no power
+// but to signal what is in its pid namespace.
+func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals, late bool) {
+	c.sessionKeyring()
+	terminal := c.process.Terminal
+	if terminal {
+		c.takeTerminal()
+	} else {
+		c.ownStdio(c.files, c.process.User.UID)
+	}
+	c.at("keeper: move descriptors")
+	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal, late: late}
+	plan.button = guest.vm.Machine != "microvm"
+	plan.noLoader = guest.vm.Quiet == "all"
+	plan.mark = hex.EncodeToString([]byte(guest.mark))
+	if from := guest.from; from != nil {
+		plan.incoming, plan.said = true, from.Console.Line
+	}
+	next := keeperFD
+	move := func(field *int, from any) {
+		c.call(unix.SYS_DUP3, from, next, 0)
+		*field = next
+		next++
+	}
+	move(&plan.vmm, pidfd)
+	move(&plan.qmp, io.qmp[0])
+	move(&plan.serialIn, io.serialIn[1])
+	move(&plan.serialOut, io.serialOut[0])
+	move(&plan.errors, io.errors[0])
+	if share != nil {
+		move(&plan.share, share.pidfd)
+		move(&plan.shareErrs, share.errors[0])
+	}
+	move(&plan.start, c.listener)
+	move(&plan.ready, syncFD)
+	if log != 0 {
+		move(&plan.log, log)
+	}
+	c.call(unix.SYS_CLOSE_RANGE, next, uint64(^uint32(0)), 0)
+	c.call(unix.SYS_CLOSE_RANGE, firstFD, keeperFD-2, 0)
+	c.at("keeper: limit")
+	keep := capabilities{bounding: 1 << unix.CAP_KILL, effective: 1 << unix.CAP_KILL, permitted: 1 << unix.CAP_KILL}
+	c.identity(specs.User{}, keep, 0)
+	c.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	c.call(unix.SYS_UMASK, 0o077)
+	c.cwd = c.alloc(unix.PathMax)
+	c.call(unix.SYS_GETCWD, c.cwd, unix.PathMax)
+	c.dieWithParent()
+	c.report(placeReady)
+	c.await()
+	c.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+	c.call(unix.SYS_RT_SIGPROCMASK, sigSetmask, c.words(^uint64(0)), 0, 8)
+	c.at("keeper: exec")
+	argv := append([]string{"runh", "keeper"}, plan.args()...)
+	// What keeper.go asks of the Go runtime.
+	env := []string{"GOMAXPROCS=1"}
+	c.call(unix.SYS_CLOSE_RANGE, programFD, syncFD, unix.CLOSE_RANGE_CLOEXEC)
+	c.call(unix.SYS_EXECVEAT, keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
+}
+
+// keeperFD is the first of the keeper's descriptors. One below is runh itself.
+// Below that is room for maxRights mounts of the host's files.
+const keeperFD = 500
+
+// openSelf puts a read-only mount of runh's own file, that nobody else can see,
+// at keeperFD-1. It must happen while the host's files are in sight.
+func (c *initPlan) openSelf(host *hostTrees, path string) {
+	c.at("mount %s for the keeper", path)
+	tree := host.open(c.program, path)
+	c.call(unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH, c.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, 0, 0), 32)
+	c.call(unix.SYS_DUP3, tree, keeperFD-1, unix.O_CLOEXEC)
+}
+
+// wakeKeeper lets the init become the keeper, and waits until that has QEMU in
+// hand. From its execve on, the container no longer dies with us; what delete
+// needs, record has put on disk.
+func (c *creation) wakeKeeper() error {
+	if c.Kind != "hermit" {
+		return nil
+	}
+	defer c.env.unlock()
+	if err := c.init.proceed(); err != nil {
+		return c.explain(err)
+	}
+	if c.launching > 0 {
+		err := readAnswer(c.launching)
+		unix.Close(c.launching)
+		if err != nil {
+			return err
+		}
+	}
+	return c.explain(c.init.awaitKeeper())
+}
+
+// awaitKeeper waits until the keeper has QEMU in hand.
+func (s *stub) awaitKeeper() error {
+	var msg [4096]byte
+	n, err := ignoringEINTR(func() (int, error) { return unix.Read(s.sync, msg[:]) })
+	switch {
+	case err != nil || n == 0:
+		return errStubDied
+	case n == 1 && msg[0] == 'R':
+		return nil
+	case n == 16: // the VMM's process, on its way to QEMU
+		_, err := s.reported(msg[:16])
+		return err
+	}
+	return errors.New(string(msg[:n]))
+}
