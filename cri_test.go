@@ -392,6 +392,15 @@ func (n *node) testPod() {
 		p.remove(id)
 	}
 
+	// A port of the pod, as `kubectl port-forward` reaches it.
+	web := p.start("web", "bb", []string{"sh", "-c", "trap exit TERM; while :; do echo answer | nc -l -p 8080 & wait; done"}, nil)
+	p.eventually("the port answers", func() bool {
+		var forward struct{ URL string } // good for one use
+		p.mustCall("PortForward", object{"pod_sandbox_id": p.id, "port": []int{8080}}, &forward)
+		return p.doCmd(exec.Command("nsenter", "-t", strconv.Itoa(p.first), "-n", p.client, "forward", forward.URL, "8080")).out == "answer\n"
+	})
+	p.mustCall("RemoveContainer", object{"container_id": web}, &object{})
+
 	// Statistics; and limits that change, of a guest's container the cgroup's only.
 	for name, id := range map[string]string{"a": a, "side": side} {
 		var s struct {
