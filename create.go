@@ -275,6 +275,7 @@ func (c *creation) startInit() error {
 		return err
 	}
 	defer p.namespaces.close()
+	p.namespaces.built = p.namespaces.isBuilt(p.rootfs)
 	for i := range p.namespaces.join {
 		j := &p.namespaces.join[i]
 		j.stubFD = p.inherit(j.fd)

@@ -67,7 +67,7 @@ func (c *initPlan) writeSetup() error {
 	if len(c.linux.NetDevices) > 0 {
 		c.meet(placeNetwork)
 	}
-	if !c.namespaces.joins(unix.CLONE_NEWNS) { // whose root is built already
+	if !c.namespaces.built {
 		if err := c.buildRoot(); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (c *initPlan) writeSetup() error {
 	c.enterCgroup()
 	c.at("open the root")
 	var root any = c.root.fd
-	if c.namespaces.joins(unix.CLONE_NEWNS) {
+	if c.namespaces.built {
 		root = c.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}
 	c.sendDescriptor(root, placeMounted)
@@ -227,7 +227,7 @@ func (c *initPlan) raiseLoopback() {
 // buildRoot mounts the rootfs and everything in it, without entering it yet.
 func (c *initPlan) buildRoot() error {
 	r := &c.root
-	r.mountRoot(c.rootfs, c.spec.Linux.RootfsPropagation, c.namespaces.isNew(unix.CLONE_NEWNS))
+	r.mountRoot(c.rootfs, c.spec.Linux.RootfsPropagation, c.namespaces.has(unix.CLONE_NEWNS))
 	ownDev := true // does the container get a /dev to be filled?
 	for _, m := range c.mounts {
 		if m.fstype == "cgroup" || m.fstype == "cgroup2" {
@@ -304,7 +304,7 @@ func (c *initPlan) closeRoot() {
 }
 
 func (c *initPlan) protectRoot() {
-	if c.namespaces.joins(unix.CLONE_NEWNS) {
+	if c.namespaces.built {
 		return // it is as its owner has made it
 	}
 	r := &c.root
@@ -322,13 +322,13 @@ func (c *initPlan) protectRoot() {
 }
 
 func (c *initPlan) enterRoot() {
-	if c.namespaces.joins(unix.CLONE_NEWNS) {
+	if c.namespaces.built {
 		c.at("enter the root of the mount namespace")
 		c.call(unix.SYS_CHDIR, "/")
 		return
 	}
 	r := &c.root
-	if c.namespaces.isNew(unix.CLONE_NEWNS) {
+	if c.namespaces.has(unix.CLONE_NEWNS) {
 		r.pivot(c.noPivot)
 	} else {
 		r.chroot()

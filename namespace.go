@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -17,6 +18,7 @@ type namespaces struct {
 	join   []joinedNamespace
 	fork   bool // a second fork is needed to enter them
 	forked call // that fork
+	built  bool // the mount namespace that is joined has the container's root already
 }
 
 type joinedNamespace struct {
@@ -38,6 +40,8 @@ func (n *namespaces) joins(flag uint64) bool {
 	}
 	return false
 }
+
+func (n *namespaces) has(flag uint64) bool { return n.isNew(flag) || n.joins(flag) }
 
 func namespaceFlag(kind specs.LinuxNamespaceType) uint64 {
 	switch kind {
@@ -119,6 +123,58 @@ func (n *namespaces) findOwners() {
 		n.join[i].inside = n.join[i].flag != unix.CLONE_NEWUSER && unix.Fstat(owner, &st) == nil && st.Ino == user.Ino && st.Dev == user.Dev
 		unix.Close(owner)
 	}
+}
+
+// isBuilt says of the mount namespace to join, if there is one, whether it is taken as it is. It is not, but gets
+// the container's root file system, like a new one, where the rootfs can be seen and nothing
+// has been made of it: a copy of the host's namespace. The host's own is never changed.
+func (n *namespaces) isBuilt(rootfs string) bool {
+	for _, j := range n.join {
+		if j.flag != unix.CLONE_NEWNS {
+			continue
+		}
+		for _, host := range []string{"/proc/self/ns/mnt", "/proc/1/ns/mnt"} {
+			if sameFile(fmt.Sprintf("/proc/self/fd/%d", j.fd), host) {
+				return true
+			}
+		}
+		var here, there unix.Stat_t
+		err := inNamespace(j.fd, unix.CLONE_NEWNS, func() error { return unix.Stat(rootfs, &there) })
+		return err != nil || unix.Stat(rootfs, &here) != nil || here.Dev != there.Dev || here.Ino != there.Ino
+	}
+	return false
+}
+
+func sameFile(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino
+}
+
+// inNamespace runs f on a thread in the network or mount namespace of a descriptor.
+func inNamespace(ns, flag int, f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with this function
+		if unix.Gettid() == unix.Getpid() {
+			// The first thread cannot end, and /proc/self is about it: another one, while this waits.
+			defer runtime.UnlockOSThread()
+			done <- inNamespace(ns, flag, f)
+			return
+		}
+		var err error
+		if flag == unix.CLONE_NEWNS { // which a thread that shares its root and cwd cannot enter
+			err = unix.Unshare(unix.CLONE_FS)
+		}
+		if err == nil {
+			err = unix.Setns(ns, flag)
+		}
+		if err != nil {
+			done <- fmt.Errorf("enter the namespace: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
 }
 
 func btoi(b bool) int {

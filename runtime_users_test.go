@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -117,5 +118,26 @@ func TestJoinedMountNamespace(t *testing.T) {
 	})
 	if got := b.output(); got != "theirs\n/tmp\n" {
 		t.Errorf("%q", got)
+	}
+	// A copy of the host's namespace gets the container's own rootfs; the host's own namespace is entered, and stays as it is.
+	cmd := exec.Command("unshare", "-m", "sleep", "1000")
+	r.must(cmd.Start())
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	r.must(err)
+	r.eventually("a mount namespace", func() bool {
+		its, err := os.Readlink(pidNS(cmd.Process.Pid, "mnt"))
+		return err == nil && its != own && rtReadOr(fmt.Sprintf("/proc/%d/comm", cmd.Process.Pid)) == "sleep\n"
+	})
+	c := r.sh("ls -d /etc/debian_version /bin/sh", joinNS(specs.MountNamespace, pidNS(cmd.Process.Pid, "mnt")))
+	if got := c.run().out; got != "/bin/sh\n" {
+		t.Errorf("%q", got)
+	}
+	d := r.sh("ls -d /etc/debian_version", joinNS(specs.MountNamespace, "/proc/self/ns/mnt"), func(s *specs.Spec) { s.Mounts = nil })
+	if got := d.run().out; got != "/etc/debian_version\n" {
+		t.Errorf("%q", got)
+	}
+	if mounts := rtReadOr("/proc/self/mountinfo"); strings.Contains(mounts, c.rootfs()) || strings.Contains(mounts, d.rootfs()) {
+		t.Errorf("the host's mounts:\n%s", mounts)
 	}
 }

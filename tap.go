@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -32,24 +31,7 @@ func isGuestLink(name string) bool {
 }
 
 // inNetwork runs f on a thread in the network namespace of a descriptor.
-func inNetwork(ns int, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with this function
-		if unix.Gettid() == unix.Getpid() {
-			// The first thread cannot end, and /proc/self is about it: another one, while this waits.
-			defer runtime.UnlockOSThread()
-			done <- inNetwork(ns, f)
-			return
-		}
-		if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter the network namespace: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
-}
+func inNetwork(ns int, f func() error) error { return inNamespace(ns, unix.CLONE_NEWNET, f) }
 
 type tap struct {
 	fd     int
