@@ -401,6 +401,17 @@ func (n *node) testPod() {
 	})
 	p.mustCall("RemoveContainer", object{"container_id": web}, &object{})
 
+	// A guest's port, for a sidecar on the loopback, which is also where port-forward connects; and again when that guest has been started anew.
+	for attempt := range 2 {
+		name := fmt.Sprint("server", attempt)
+		server := p.start(name, "hermit", []string{"serve", name, "8081"}, object{"annotations": object{"org.hermit-os.runh.ports": "8081"}})
+		p.eventually("the sidecar reaches "+name, func() bool {
+			r, err := p.exec(side, 20, "sh", "-c", "echo hello | nc -w 5 127.0.0.1 8081")
+			return err == nil && strings.HasPrefix(string(r.Stdout), name+" ")
+		})
+		p.remove(server)
+	}
+
 	// Statistics; and limits that change, of a guest's container the cgroup's only.
 	for name, id := range map[string]string{"a": a, "side": side} {
 		var s struct {
