@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -321,6 +322,22 @@ func (p *pod) stop() {
 	}
 }
 
+// forwarded is the first line that comes from a port of the pod.
+func (p *pod) forwarded(port int) string {
+	p.Helper()
+	var forward struct{ URL string } // good for one use
+	p.mustCall("PortForward", object{"pod_sandbox_id": p.id, "port": []int{port}}, &forward)
+	cmd := exec.Command("nsenter", "-t", strconv.Itoa(p.first), "-n", p.client, "forward", forward.URL, strconv.Itoa(port))
+	out, err := cmd.StdoutPipe()
+	p.must(err)
+	p.must(cmd.Start())
+	defer time.AfterFunc(rtLimit, func() { cmd.Process.Kill() }).Stop()
+	line, _ := bufio.NewReader(out).ReadString('\n')
+	cmd.Process.Kill()
+	cmd.Wait()
+	return line
+}
+
 // testPod is the life of a pod with two guests and a sidecar, on any node.
 func (n *node) testPod() {
 	before := n.traces(n.first)
@@ -401,7 +418,7 @@ func (n *node) testPod() {
 	})
 	p.mustCall("RemoveContainer", object{"container_id": web}, &object{})
 
-	// A guest's port, for a sidecar on the loopback, which is also where port-forward connects; and again when that guest has been started anew.
+	// A guest's port, for a sidecar and for `kubectl port-forward`, which connect to the loopback; and again when that guest has been started anew.
 	for attempt := range 2 {
 		name := fmt.Sprint("server", attempt)
 		server := p.start(name, "hermit", []string{"serve", name, "8081"}, object{"annotations": object{"org.hermit-os.runh.ports": "8081"}})
@@ -409,6 +426,9 @@ func (n *node) testPod() {
 			r, err := p.exec(side, 20, "sh", "-c", "echo hello | nc -w 5 127.0.0.1 8081")
 			return err == nil && strings.HasPrefix(string(r.Stdout), name+" ")
 		})
+		if line := p.forwarded(8081); !strings.HasPrefix(line, name+" ") {
+			p.Errorf("a port that leads to %s says %q", name, line)
+		}
 		p.remove(server)
 	}
 

@@ -238,3 +238,49 @@ func TestSpec(t *testing.T) {
 		t.Error("spec made a directory")
 	}
 }
+
+// FuzzSpec: a config.json is refused in one line, or everything that create reads of it before it makes anything can be
+// read; and it is the same after it has been written again.
+func FuzzSpec(f *testing.F) {
+	docker, err := os.ReadFile("testdata/docker-config.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(docker))
+	f.Add(`{"ociVersion":"1.0.0","process":{"args":["sh"],"cwd":"/"},"root":{"path":"r"}}`)
+	f.Add(`{"ociVersion":"1.3.0","process":{"args":["sh"],"cwd":"/","user":{"uid":1}},"root":{"path":"r"},"linux":{"namespaces":[{"type":"user"},{"type":"mount"}],` +
+		`"uidMappings":[{"containerID":0,"hostID":1000,"size":2}],"gidMappings":[{"containerID":0,"hostID":1000,"size":1}],"sysctl":{"kernel.domainname":"x"}},` +
+		`"mounts":[{"destination":"/a","type":"bind","source":"s","options":["ridmap"]}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := decodeSpec([]byte(text))
+		if err != nil {
+			return
+		}
+		if err := checkSpec(s); err != nil {
+			if strings.ContainsAny(oneLine(err.Error()), "\n\r") {
+				t.Fatalf("more than one line: %q", err)
+			}
+			return
+		}
+		if s.Linux == nil {
+			s.Linux = &specs.Linux{}
+		}
+		for _, m := range s.Mounts {
+			if r, err := readMount(m, "/bundle"); err == nil && !filepath.IsAbs(r.dest) {
+				t.Fatalf("mount on %q", r.dest)
+			}
+		}
+		specDevices(s.Linux.Devices)
+		readCapabilities(s.Process.Capabilities, 0, func(string, ...any) {})
+		readSeccomp(s)
+		readAnnotations(s, &hermitConfig{})
+		if s.Linux.Resources != nil {
+			readDeviceRules(s.Linux.Resources.Devices)
+		}
+		written := encodeJSON(s, "")
+		again, err := decodeSpec(written)
+		if err != nil || string(encodeJSON(again, "")) != string(written) {
+			t.Fatalf("%s\nbecomes\n%s\n%v", written, encodeJSON(again, ""), err)
+		}
+	})
+}
