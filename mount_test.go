@@ -14,8 +14,12 @@ import (
 // contradict each other counts, and only what runh does not know is left for the file system.
 func FuzzMountOptions(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"tmpfs", "nosuid,noexec,nodev,size=65536k,mode=755"}, {"bind", "rbind,ro,rprivate"}, {"none", "bind,rro,rnosuid,noatime"},
-		{"tmpfs", "tmpcopyup,strictatime,norelatime,atime"}, {"", "ridmap,rshared,remount,,=,ro=1"}, {"rbind", "rw,suid,exec,dev,defaults"},
+		{"tmpfs", "nosuid,noexec,nodev,size=65536k,mode=755"},
+		{"bind", "rbind,ro,rprivate"},
+		{"none", "bind,rro,rnosuid,noatime"},
+		{"tmpfs", "tmpcopyup,strictatime,norelatime,atime"},
+		{"", "ridmap,rshared,remount,,=,ro=1"},
+		{"rbind", "rw,suid,exec,dev,defaults"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
