@@ -33,11 +33,19 @@ var (
 	quickFlag = flag.Bool("quick", false, "few rounds: a look, not a result")
 	writeFlag = flag.String("write", "", "replace what stands between the bench marks of this file")
 	onlyFlag  = flag.String("only", "", "measure only what matches this pattern")
+	probeFlag = flag.String("probe", "", "be the client of a network row: an address")
 	groupFlag = flag.String("cgroup", "", "make all containers in this cgroup, such as /quiet, which the bench itself is in")
 )
 
 func main() {
 	flag.Parse()
+	if *probeFlag != "" {
+		if err := probe(*probeFlag); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getenv("RUNH_BENCH_NS") == "" {
 		os.Exit(ownNamespace())
 	}
@@ -243,6 +251,8 @@ func (b *bench) all() error {
 		{"guest to its first byte: from a template, beside a boot", b.templates("0", "1s")},
 		{"guest with 1 s of start-up to its first byte: from a template, beside a boot", b.templates("1000", "3s")},
 		{"20 guests on microvm at once, to the last exit", b.manyGuests},
+		{"network direct", b.network("direct")},
+		{"network shared", b.network("shared")},
 		{"smallest memory limit for `true`", b.memory},
 		{"keeper's private memory", b.keeper},
 		{"binary", b.binary},

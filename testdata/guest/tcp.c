@@ -16,6 +16,7 @@ struct connection {
 	uint32_t ip, una, next, seen; /* sequence numbers: unacknowledged, next to send, next to receive */
 	uint16_t port, local, mss;
 	uint32_t window; /* the other side's */
+	uint16_t offered; /* ours, as the other side knows it */
 	uint64_t sent_at, heard_at;
 	size_t size;     /* in buffer, from una on */
 	bool finish, finished; /* FIN is to be sent after the buffer; the other side's has come */
@@ -51,7 +52,8 @@ static void send_segment(uint32_t ip, uint16_t local, uint16_t port, uint32_t se
 
 static void reply(struct connection *c, uint32_t seq, int flags, const uint8_t *data, size_t n)
 {
-	send_segment(c->ip, c->local, c->port, seq, c->seen, flags, BUFFER - c->size, data, n);
+	c->offered = BUFFER - c->size;
+	send_segment(c->ip, c->local, c->port, seq, c->seen, flags, c->offered, data, n);
 }
 
 /* Sends what has not been sent yet and the window has room for. */
@@ -213,7 +215,7 @@ void tcp_input(uint32_t from, const uint8_t *t, size_t n)
 	}
 	if (c->state != OPEN)
 		return;
-	if (n || flags & (FIN | SYN)) {
+	if (n || flags & (FIN | SYN) || seq != c->seen) { /* the last is a probe of a closed window, too */
 		if (seq == c->seen && n <= BUFFER - c->size) {
 			data_input(c, t + header, n);
 			c->seen += n;
@@ -225,6 +227,8 @@ void tcp_input(uint32_t from, const uint8_t *t, size_t n)
 		reply(c, c->next, ACK, NULL, 0);
 	}
 	push(c);
+	if (c->offered < BUFFER / 2 && BUFFER - c->size >= BUFFER / 2)
+		reply(c, c->next, ACK, NULL, 0); /* there is room again */
 }
 
 void tcp_tick(void)
