@@ -428,6 +428,8 @@ func (k *rt) onTerminal(cmd *exec.Cmd, talk func(out *sink, in *os.File)) int {
 	out := readSink(k.T, master, nil)
 	go talk(out, master)
 	res := k.wait(cmd)
+	slave.Close() // the last one: what has been written can still be read, and then it ends
+	out.all(rtLimit)
 	if res.code == 137 {
 		k.Errorf("on the terminal: %q", out.String())
 	}
