@@ -145,6 +145,7 @@ func (n *namespaces) isBuilt(rootfs string) bool {
 	return false
 }
 
+// sameFile: do two paths lead to one file? It also tells whether two namespaces are one.
 func sameFile(a, b string) bool {
 	var x, y unix.Stat_t
 	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino

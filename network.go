@@ -101,8 +101,7 @@ func networkOf(spec *specs.Spec) int {
 	case path == "":
 		return ownNetwork
 	}
-	var st, host unix.Stat_t
-	if unix.Stat(path, &st) == nil && unix.Stat("/proc/self/ns/net", &host) == nil && st.Dev == host.Dev && st.Ino == host.Ino {
+	if sameFile(path, "/proc/self/ns/net") {
 		return hostNetwork
 	}
 	return joinedNetwork
@@ -111,10 +110,8 @@ func networkOf(spec *specs.Spec) int {
 // networkPath is what the spec says of the network namespace: "" is a new one.
 func networkPath(spec *specs.Spec) (path string, ok bool) {
 	if spec.Linux != nil {
-		for _, ns := range spec.Linux.Namespaces {
-			if ns.Type == specs.NetworkNamespace {
-				return ns.Path, true
-			}
+		if ns := namespaceOf(spec, specs.NetworkNamespace); ns != nil {
+			return ns.Path, true
 		}
 	}
 	return "", false
