@@ -192,16 +192,21 @@ func addToContainerd(text, binary string) (string, error) {
 		return "", err
 	}
 	plugin, first := "io.containerd.grpc.v1.cri", ""
+	disabled, _ := c["disabled_plugins"].([]any)
+	for _, cri := range []any{"cri", plugin, "io.containerd.cri.v1.runtime"} {
+		if slices.Contains(disabled, cri) {
+			return "", fmt.Errorf("disabled_plugins has %s: without that plugin there are no handlers, take it out first", cri)
+		}
+	}
 	switch v := c["version"]; {
-	case v == int64(3):
+	case v == int64(3), v == int64(4): // 4 has moved other settings only
 		plugin = "io.containerd.cri.v1.runtime"
 	case v == nil && len(c) == 0:
 		first = "version = 2\n"
+	case v == nil, v == int64(1):
+		return "", errors.New(`the form of version 1, where 2, 3 or 4 is wanted: "containerd config migrate" prints it`)
 	case v != int64(2):
-		return "", errors.New(`the form of version 1, where 2 or 3 is wanted: "containerd config migrate" prints it`)
-	}
-	if disabled, _ := c["disabled_plugins"].([]any); slices.Contains(disabled, any("cri")) || slices.Contains(disabled, any(plugin)) {
-		return "", errors.New("disabled_plugins has cri: without that plugin there are no handlers, take it out first")
+		return "", fmt.Errorf("version is %v: allowed are 2, 3 and 4", v)
 	}
 	runtimes := tomlAt(c, "plugins", plugin, "containerd", "runtimes")
 	if tomlAt(runtimes, "runh") != nil {

@@ -66,6 +66,21 @@ version = 3 # new
 # runh install: end
 `,
 	},
+	{
+		"containerd", "version = 4\n", `version = 4
+
+# runh install: begin, "runh install --remove" takes this out again
+[plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runh]
+  runtime_type = "io.containerd.runc.v2"
+  pod_annotations = ["org.hermit-os.runh.*"]
+  container_annotations = ["org.hermit-os.runh.*"]
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runh.options]
+    BinaryName = "/opt/runh"
+    Root = "/run/runh"
+    SystemdCgroup = false
+# runh install: end
+`,
+	},
 	{"crio", "", `# runh install: begin, "runh install --remove" takes this out again
 [crio.runtime.runtimes.runh]
 runtime_path = "/opt/runh"
@@ -117,7 +132,11 @@ func TestInstall(t *testing.T) {
 		{"docker", `{} {}`, "not JSON"},
 		{"containerd", "version = 1\n", "containerd config migrate"},
 		{"containerd", "root = '/x'\n", "containerd config migrate"},
-		{"containerd", "version = 2\ndisabled_plugins = ['cri']\n", "disabled_plugins has cri"},
+		{"containerd", "version = 5\n", "version is 5: allowed are 2, 3 and 4"},
+		{"containerd", "disabled_plugins = ['cri']\n", "disabled_plugins has cri:"},
+		{"containerd", "version = 2\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n", "disabled_plugins has io.containerd.grpc.v1.cri:"},
+		{"containerd", "version = 3\ndisabled_plugins = ['io.containerd.grpc.v1.cri']\n", "disabled_plugins has io.containerd.grpc.v1.cri:"},
+		{"containerd", "version = 4\ndisabled_plugins = ['io.containerd.cri.v1.runtime']\n", "disabled_plugins has io.containerd.cri.v1.runtime:"},
 		{"containerd", "version = 2\n[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.runh]\n", "did not write"},
 		{"containerd", "version = 2\nplugins = {}\n", "no TOML"},
 		{"containerd", "version = 2\nx = \n", "toml"},
