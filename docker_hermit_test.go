@@ -50,6 +50,7 @@ func TestDockerHermitRun(t *testing.T) {
 	k.want(k.run("hermit", "exit", "0"), 0, rtLastWords(0))
 	k.want(k.run("hermit", "exit", "7"), 7, rtLastWords(7))
 	k.want(k.run("hermit", "triple"), 134, "")
+	k.want(k.run("--init", "hermit", "exit", "7"), 7, rtLastWords(7))
 	k.want(k.run("hermit-pci", "hello", ";", "exit", "7"), 7, "Hello from Hermit's stand-in!\n"+rtLastWords(7))
 	res := k.run("-e", "A=b c", "hermit", "env")
 	if got := guestStrings(t, res.out, "env"); !strings.Contains("\x00"+strings.Join(got, "\x00")+"\x00", "\x00A=b c\x00") {

@@ -49,7 +49,7 @@ func (c *creation) expectGuest() ([]deviceRule, error) {
 	defer unix.Close(root)
 	p := c.spec.Process
 	mode := c.spec.Annotations[modeAnnotation]
-	app, err := detectHermit(root, p.Cwd, p.Args[0], p.Env, mode)
+	app, err := detectHermit(root, p.Cwd, pastInit(p.Args)[0], p.Env, mode)
 	if app != nil {
 		app.file.Close()
 	} else if err == nil || mode != "hermit" {
@@ -86,15 +86,17 @@ func (c *creation) hermitOptions() (*hermitOptions, error) {
 // what it takes to run it.
 func (c *creation) findGuest(root int) (*guest, error) {
 	p := c.spec.Process
-	app, err := detectHermit(root, p.Cwd, p.Args[0], p.Env, c.spec.Annotations[modeAnnotation])
+	args := pastInit(p.Args)
+	app, err := detectHermit(root, p.Cwd, args[0], p.Env, c.spec.Annotations[modeAnnotation])
 	switch {
 	case err != nil:
 		return nil, err
 	case app == nil && c.from != nil:
-		return nil, fmt.Errorf("checkpoint %s is of a Hermit guest, and %s is no Hermit application", c.from.dir, p.Args[0])
+		return nil, fmt.Errorf("checkpoint %s is of a Hermit guest, and %s is no Hermit application", c.from.dir, args[0])
 	case app == nil:
 		return nil, nil
 	}
+	p.Args = args
 	g := &guest{app: app}
 	if err := c.planGuest(g, root); err != nil {
 		g.close()

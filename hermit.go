@@ -80,6 +80,19 @@ func detectHermit(root int, cwd, arg0 string, env []string, mode string) (*hermi
 	return nil, fmt.Errorf("%s: %w", arg0, err)
 }
 
+// engineInit says whether engines bind an init of theirs there, to run it before the program as process 1: docker, podman and nerdctl run --init.
+func engineInit(p string) bool {
+	return p == "/sbin/docker-init" || p == "/run/podman-init" || p == "/sbin/tini"
+}
+
+// pastInit is a program without that init, which could only crash on a Hermit application; a guest's process 1 is its keeper.
+func pastInit(args []string) []string {
+	if len(args) > 2 && engineInit(args[0]) && args[1] == "--" && args[2] != "" {
+		return args[2:]
+	}
+	return args
+}
+
 // notHermit says why a file is not a Hermit application. Unless the user asked for one, that is no
 // error: the kernel's execve will have its own opinion of the file.
 type notHermit string

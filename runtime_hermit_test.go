@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -149,6 +150,25 @@ func TestHermitExitCodes(t *testing.T) {
 		}
 		r.eventually("the log says so", func() bool { return strings.Contains(rtReadOr(r.log), "panicked") })
 	})
+}
+
+// An engine's init before the program, as `docker run --init` has it, is left out: the guest's process 1 is the keeper. Nor is it a volume.
+func TestHermitInit(t *testing.T) {
+	r := newHermit(t)
+	for _, args := range [][]string{{"/sbin/docker-init", "--", "/hermit/app", "exit", "7"}, {"/run/podman-init", "--", "app", "exit", "7"}} {
+		c := r.guest("app", nil, volumeAt("/bin/busybox", args[0], "bind,ro"), func(s *specs.Spec) {
+			s.Process.Args, s.Process.Env = args, []string{"PATH=/hermit"}
+		})
+		c.write()
+		var e explanation
+		r.must(json.Unmarshal([]byte(r.do("explain", "--bundle", c.dir, "--format", "json").ok().out), &e))
+		if e.Share != "none" || !strings.HasSuffix(e.BootArgs, "-- exit 7") {
+			t.Errorf("%q is explained as %+v", args, e)
+		}
+		if res := c.run(); res.code != 7 || res.out != rtLastWords(7) {
+			t.Errorf("%q: exit code %d, %q, %q", args, res.code, res.out, res.err)
+		}
+	}
 }
 
 // What is given as arguments and environment arrives byte for byte.

@@ -140,6 +140,9 @@ func engineMount(dest string) bool {
 	case "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/.dockerenv", "/run/.containerenv", "/usr/share/zoneinfo/Etc/UTC":
 		return true
 	}
+	if engineInit(dest) {
+		return true
+	}
 	for _, dir := range []string{"/dev", "/proc", "/sys", "/run/secrets", "/var/run/secrets"} {
 		if dest == dir || strings.HasPrefix(dest, dir+"/") {
 			return true

@@ -12,7 +12,7 @@ func TestUserVolumes(t *testing.T) {
 	got := userVolumes([]mountRequest{
 		{dest: "/proc", fstype: "proc"},
 		{dest: "/tmp", fstype: "tmpfs"},
-		bind("/etc/hosts"), bind("/dev/shm"), bind("/run/secrets/key"), bind("/var/run/secrets"),
+		bind("/etc/hosts"), bind("/dev/shm"), bind("/run/secrets/key"), bind("/var/run/secrets"), bind("/sbin/docker-init"),
 		bind("/data/inner"), bind("/data"), bind("/data"), bind("/etc/hosts.d"),
 		{dest: "/ro", source: "/", bind: true, remount: true},
 	})
