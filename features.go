@@ -42,6 +42,7 @@ func supported() *features.Features {
 			Apparmor:        &features.Apparmor{Enabled: &yes},
 			Selinux:         &features.Selinux{Enabled: &yes},
 			IntelRdt:        &features.IntelRdt{Enabled: &no},
+			MemoryPolicy:    &features.MemoryPolicy{Modes: texts(memoryModes), Flags: texts(memoryFlags)},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
 			NetDevices:      &features.NetDevices{Enabled: &yes},
 		},
@@ -49,7 +50,15 @@ func supported() *features.Features {
 			"org.hermit-os.runh.version": release,
 			"org.hermit-os.runh.commit":  commit(),
 		},
-		// Every annotation of ours changes how the container runs.
-		PotentiallyUnsafeConfigAnnotations: []string{"org.hermit-os.runh."},
+		// Each of these changes how the container runs.
+		PotentiallyUnsafeConfigAnnotations: []string{"org.hermit-os.runh.", propertyAnnotation},
 	}
+}
+
+func texts[T ~string](names []T) []string {
+	var list []string
+	for _, n := range names {
+		list = append(list, string(n))
+	}
+	return list
 }

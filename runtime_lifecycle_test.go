@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -450,8 +451,11 @@ func TestVersionAndFeatures(t *testing.T) {
 		Linux struct {
 			Namespaces, Capabilities []string
 			Seccomp                  struct{ Enabled bool }
+			MemoryPolicy             struct{ Modes, Flags []string }
+			MountExtensions          struct{ IDMap struct{ Enabled bool } }
 		}
 		MountOptions []string
+		Unsafe       []string `json:"potentiallyUnsafeConfigAnnotations"`
 	}
 	res := r.do("features")
 	if res.code != 0 && !r.isRunh() {
@@ -460,6 +464,19 @@ func TestVersionAndFeatures(t *testing.T) {
 	r.must(json.Unmarshal([]byte(res.ok().out), &f))
 	if f.Min == "" || f.Max == "" || len(f.Hooks) != 6 || len(f.MountOptions) < 20 || len(f.Linux.Capabilities) < 38 || !f.Linux.Seccomp.Enabled {
 		t.Errorf("features: %s", res.out)
+	}
+	if !r.isRunh() {
+		return
+	}
+	// containerd asks for "user", idmap and "rro" before it makes pods with user namespaces and read-only mounts.
+	if !f.Linux.MountExtensions.IDMap.Enabled || !slices.Contains(f.Linux.Namespaces, "user") || !slices.Contains(f.MountOptions, "rro") {
+		t.Errorf("features: %s", res.out)
+	}
+	if p := f.Linux.MemoryPolicy; !slices.Contains(p.Modes, "MPOL_WEIGHTED_INTERLEAVE") || !slices.Contains(p.Flags, "MPOL_F_STATIC_NODES") {
+		t.Errorf("features has the memory policies %+v", p)
+	}
+	if want := []string{"org.hermit-os.runh.", "org.systemd.property."}; !slices.Equal(f.Unsafe, want) {
+		t.Errorf("features has the annotations %q, want %q", f.Unsafe, want)
 	}
 }
 

@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -210,39 +211,29 @@ func (c *processPlan) domain() {
 	}
 }
 
-// memoryPolicyMode is the number of a mode with its flags (linux/mempolicy.h).
+// memoryModes have the numbers of linux/mempolicy.h, memoryFlags its bits from 13 on.
+var (
+	memoryModes = []specs.MemoryPolicyModeType{
+		specs.MpolDefault, specs.MpolPreferred, specs.MpolBind, specs.MpolInterleave, specs.MpolLocal, specs.MpolPreferredMany, specs.MpolWeightedInterleave,
+	}
+	memoryFlags = []specs.MemoryPolicyFlagType{specs.MpolFNumaBalancing, specs.MpolFRelativeNodes, specs.MpolFStaticNodes}
+)
+
+// memoryPolicyMode is the number of a mode with its flags.
 func memoryPolicyMode(m *specs.LinuxMemoryPolicy) (int, error) {
-	mode := 0
-	switch m.Mode {
-	case specs.MpolDefault:
-	case specs.MpolPreferred:
-		mode = 1
-	case specs.MpolBind:
-		mode = 2
-	case specs.MpolInterleave:
-		mode = 3
-	case specs.MpolLocal:
-		mode = 4
-	case specs.MpolPreferredMany:
-		mode = 5
-	case specs.MpolWeightedInterleave:
-		mode = 6
-	case "":
+	if m.Mode == "" {
 		return 0, errors.New("linux.memoryPolicy.mode is missing")
-	default:
+	}
+	mode := slices.Index(memoryModes, m.Mode)
+	if mode < 0 {
 		return 0, fmt.Errorf("linux.memoryPolicy.mode: unknown mode %q", m.Mode)
 	}
 	for _, f := range m.Flags {
-		switch f {
-		case specs.MpolFStaticNodes:
-			mode |= 1 << 15
-		case specs.MpolFRelativeNodes:
-			mode |= 1 << 14
-		case specs.MpolFNumaBalancing:
-			mode |= 1 << 13
-		default:
+		n := slices.Index(memoryFlags, f)
+		if n < 0 {
 			return 0, fmt.Errorf("linux.memoryPolicy.flags: unknown flag %q", f)
 		}
+		mode |= 1 << (13 + n)
 	}
 	return mode, nil
 }
