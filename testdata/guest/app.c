@@ -102,17 +102,14 @@ static void mem(void)
 static void touch(void)
 {
 	uint64_t at = heap, stop;
-	long mib = number(-1);
+	long pages = number(-1) * 256;
 
 	for (int i = 0; i < boot.memory_count; i++) {
 		if (at < boot.memory[i].start)
 			at = boot.memory[i].start;
 		stop = boot.memory[i].end;
-		for (; at < stop && mib; at += 4096) {
+		for (; at < stop && pages; at += 4096, pages--)
 			*(volatile char *)at = 1;
-			if (at % (1 << 20) == 0)
-				mib--;
-		}
 	}
 	print("touched\n");
 }
