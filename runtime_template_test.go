@@ -94,6 +94,49 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
+// The loader has had its say before a template or a checkpoint was made. What looks like its lines afterwards, before anything else, is the
+// application's, also where the loader's are left out.
+func TestTemplateLoaderLines(t *testing.T) {
+	r := newTemplates(t)
+	args := []string{"print", "ready", ";", "echo", "1", ";", "print", "LOADER][INFO] is what I say"}
+	guest := func() *ctr {
+		return r.guest("app", args, withTemplate("lines", "ready"), annotated("quiet", "all")).loader("loader-verbose")
+	}
+	goesOn := func(c *ctr) {
+		t.Helper()
+		c.stdin.WriteString("[")
+		if code, out := c.wait(), c.out.all(rtLimit); code != 0 || !strings.HasPrefix(out, "[LOADER][INFO] is what I say\n") {
+			t.Errorf("exit code %d, %q", code, out)
+		}
+	}
+	c := guest().create().start()
+	c.checkpoint(r.dir + "/img")
+	if out := c.life(); out != "ready\n" {
+		t.Errorf("the first life: %q", out)
+	}
+	goesOn(c.restore(r.dir + "/img"))
+	goesOn(guest().create().start())
+}
+
+// A machine with volumes needs virtiofsd, whose state nobody writes.
+func TestTemplateShared(t *testing.T) {
+	r := newShare(t)
+	volume := volumeAt(t.TempDir(), "/data", "rbind")
+	for what, edits := range map[string][]func(*specs.Spec){
+		"a volume":   {withTemplate("t", ""), volume},
+		"the rootfs": {withTemplate("t", ""), annotated("share", "rootfs")},
+	} {
+		if r.guest("app", nil, edits...).tryCreate().fails(errSharedState.Error()); t.Failed() {
+			t.Fatal(what)
+		}
+	}
+	c := r.guest("app", []string{"echo", "1"}, shared).create().start()
+	r.do("checkpoint", "--image-path", r.dir+"/img", c.id).fails(errSharedState.Error())
+	if made := r.templates(); len(made) != 0 {
+		t.Errorf("templates %q", made)
+	}
+}
+
 // Each container here differs from the first in one thing and makes a template of its own; the last is like the first.
 func TestTemplateKey(t *testing.T) {
 	r := newTemplates(t)
