@@ -219,12 +219,22 @@ func (c *container) askToSave(command string) (conn, pipe int, err error) {
 	return -1, -1, err
 }
 
-// receive copies the state from the pipe to f, until the keeper says that it is whole. What comes is a
-// guest's memory, from a process that the guest may have taken over.
+// receive copies the state from the pipe to f, less what a restore does not need, until the keeper says that
+// it is whole. What comes is a guest's memory, from a process that the guest may have taken over.
 func (m *manifest) receive(conn, pipe int, f *os.File) error {
 	limit := int64(m.VM.MemoryMiB)<<20 + 256<<20 // pages have headers, machines have firmware
+	left := limit
 	sum := sha256.New()
-	buf := make([]byte, 1<<20)
+	stream := newStateStream()
+	if m.VM.Extra != "" {
+		stream.next = nil // the machine may have memory that is not empty when it is new
+	}
+	keep := func(b []byte) error {
+		m.State.Size += int64(len(b))
+		sum.Write(b)
+		_, err := f.Write(b)
+		return err
+	}
 	for saved := false; ; {
 		set := []unix.PollFd{{Fd: int32(pipe), Events: unix.POLLIN}, {Fd: int32(conn), Events: unix.POLLIN}}
 		n, err := ignoringEINTR(func() (int, error) {
@@ -241,21 +251,23 @@ func (m *manifest) receive(conn, pipe int, f *os.File) error {
 		}
 		n, err = 0, unix.EAGAIN
 		if pipe >= 0 {
-			n, err = ignoringEINTR(func() (int, error) { return unix.Read(pipe, buf) })
+			n, err = ignoringEINTR(func() (int, error) { return unix.Read(pipe, stream.room()) })
 		}
 		switch {
 		case n > 0:
-			if m.State.Size += int64(n); m.State.Size > limit {
+			if left -= int64(n); left < 0 {
 				return fmt.Errorf("the machine's state is larger than the machine: more than %d bytes", limit)
 			}
-			sum.Write(buf[:n])
-			if _, err := f.Write(buf[:n]); err != nil {
+			if err := keep(stream.filter(n)); err != nil {
 				return err
 			}
 			continue
 		case err != nil && err != unix.EAGAIN:
 			return os.NewSyscallError("read", err)
 		case saved:
+			if err := keep(stream.end()); err != nil {
+				return err
+			}
 			m.State.Digest = hex.EncodeToString(sum.Sum(nil))
 			return nil
 		case err == nil:
