@@ -2,9 +2,7 @@
 // unpacked (--hermit-env, with a QEMU in it), or the host's own QEMU with exactly the files it opens.
 // Contract: nothing of an image is looked at; the result says which files of the host appear where in
 // QEMU's jail, all of them read-only, and no others.
-//
-// The list for the host's QEMU costs 30 ms (its dynamic linker and QEMU itself are asked), so it is
-// kept in the state root, for as long as QEMU and the linker's cache are the same files.
+// What was found out about the host's QEMU is kept: envcache.go.
 
 package main
 
@@ -27,11 +25,14 @@ type hermitEnv struct {
 	Files   []envFile `json:"files"`
 
 	Virtiofsd *shareEnv `json:"virtiofsd,omitempty"` // nil: there is none
+	Digest    string    `json:"digest,omitempty"`    // of QEMU's program, "" as long as nobody has asked
 
 	root string // the tree that QEMU and Files are in, "" for the host's own
 	lock int    // on that tree, while a container starts: envlock.go
 
 	image []*jailFile // directories of the image, opened, if its own QEMU is to run
+
+	cache, key string // file that keeps it, and for what; "" for none
 }
 
 // envFile is one name in the jail.
@@ -54,9 +55,6 @@ func hostPaths(files []envFile) []string {
 	return paths
 }
 
-// envCacheName in the state root; '@' keeps it apart from containers.
-const envCacheName = "@hermit-env"
-
 // findEnv returns the environment in dir, if there is a QEMU in it, else the host's. stateRoot is
 // where the host's list is kept.
 func findEnv(stateRoot, dir string) (*hermitEnv, error) {
@@ -76,28 +74,6 @@ func findEnv(stateRoot, dir string) (*hermitEnv, error) {
 		where = dir + " and "
 	}
 	return nil, fmt.Errorf("no QEMU: looked in %s%s; install it (Debian: qemu-system-x86), or name a tree that holds one with --hermit-env", where, strings.Join(names, ", "))
-}
-
-// envOf is the environment of a QEMU of the host's, from the cache if it is there; nil if there is no
-// such program.
-func envOf(stateRoot, qemu string) (*hermitEnv, error) {
-	var st unix.Stat_t
-	if unix.Stat(qemu, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return nil, nil
-	}
-	key := envKey(qemu, &st)
-	cache := filepath.Join(stateRoot, envCacheName)
-	if env := readEnvCache(cache, key); env != nil {
-		return env, nil
-	}
-	env, complete, err := hostEnv(qemu)
-	if err == nil {
-		env.Virtiofsd = hostVirtiofsd()
-	}
-	if err == nil && complete {
-		writeEnvCache(cache, key, env)
-	}
-	return env, err
 }
 
 // filesFor are the files that vm's machine needs.
@@ -353,42 +329,4 @@ func outputOf(argv ...string) ([]byte, error) {
 func regularFile(p string) bool {
 	var st unix.Stat_t
 	return unix.Stat(p, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
-}
-
-// envKey is the identity of what the list was made from.
-func envKey(qemu string, st *unix.Stat_t) string {
-	var ld unix.Stat_t
-	unix.Stat("/etc/ld.so.cache", &ld) // all zero where the linker has none
-	return fmt.Sprint("runh/2 ", virtiofsdKey(), qemu, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim, ld.Ino, ld.Size, ld.Mtim)
-}
-
-type envCache struct {
-	Key string     `json:"key"`
-	Env *hermitEnv `json:"env"`
-}
-
-// readEnvCache returns nil for a cache that is missing, damaged or of another QEMU: it is then made again.
-func readEnvCache(file, key string) *hermitEnv {
-	data, err := readFile(file, 1<<20)
-	if err != nil {
-		return nil
-	}
-	var c envCache
-	if decodeJSON(string(data), &c) != nil || c.Key != key || c.Env == nil || len(c.Env.Files) == 0 {
-		return nil
-	}
-	return c.Env
-}
-
-// writeEnvCache replaces the cache as a whole. Others may do the same at the same time, with the same
-// content. Not being able to is no error: the next one only has to look again.
-func writeEnvCache(file, key string, env *hermitEnv) {
-	f, err := os.CreateTemp(filepath.Dir(file), envCacheName+".*")
-	if err != nil {
-		return
-	}
-	_, err = f.Write(encodeJSON(envCache{key, env}, ""))
-	if errors.Join(err, f.Close()) != nil || os.Rename(f.Name(), file) != nil {
-		os.Remove(f.Name())
-	}
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +93,23 @@ func TestEnvCache(t *testing.T) {
 	entries, err := os.ReadDir(root)
 	if err != nil || len(entries) != 1 {
 		t.Error("left behind:", entries, err)
+	}
+	// The digest of QEMU's program is computed once, and kept.
+	sum, err := first.digest(-1)
+	if data, rerr := os.ReadFile(first.QEMU); rerr != nil || err != nil || sum != fmt.Sprintf("%x", sha256.Sum256(data)) {
+		t.Error("digest:", sum, err, rerr)
+	}
+	text, err := os.ReadFile(cache)
+	if err != nil || !strings.Contains(string(text), sum) {
+		t.Fatalf("the cache: %v, %.80s", err, text)
+	}
+	if err := os.WriteFile(cache, bytes.Replace(text, []byte(sum), []byte("kept"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := findEnv(root, ""); err != nil || kept.Digest != "kept" || len(kept.Files) != len(first.Files) {
+		t.Error("with a digest:", kept, err)
+	} else if sum, err := kept.digest(-1); sum != "kept" || err != nil {
+		t.Error("it was computed again:", sum, err)
 	}
 	// A state root that cannot be written costs time only.
 	if _, err := findEnv("/proc/nowhere", ""); err != nil {

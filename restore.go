@@ -77,31 +77,27 @@ func (s *savedGuest) adopt(g *guest, root int) error {
 			return fmt.Errorf("checkpoint %s: its %s is %q, and this container's %q (%s)", s.dir, x.what, x.was, x.is, x.hint)
 		}
 	}
-	qemu, err := g.env.openQEMU(root)
-	if err != nil {
+	if qemu, err := g.env.digest(root); err != nil {
 		return err
+	} else if qemu != s.QEMU.Digest {
+		return fmt.Errorf("checkpoint %s is of QEMU %s: %s here is another build", s.dir, s.QEMU.Version, g.env.QEMU)
 	}
-	defer qemu.Close()
 	for _, x := range []struct {
 		what string
 		file *os.File
 		was  savedFile
 	}{
-		{"QEMU", qemu, savedFile{Digest: s.QEMU.Digest}},
 		{"application", g.app.file, s.App},
 		{"loader", g.loaderFile(), s.Loader},
 	} {
 		is := savedFile{}
 		if x.file != nil {
+			var err error
 			if is, err = describeFile(x.file); err != nil {
 				return err
 			}
 		}
-		switch {
-		case is.Digest == x.was.Digest:
-		case x.what == "QEMU":
-			return fmt.Errorf("checkpoint %s is of QEMU %s: %s here is another build", s.dir, s.QEMU.Version, g.env.QEMU)
-		default:
+		if is.Digest != x.was.Digest {
 			return fmt.Errorf("checkpoint %s is of another %s: its SHA-256 is %.12q, and here %.12q", s.dir, x.what, x.was.Digest, is.Digest)
 		}
 	}
