@@ -248,8 +248,11 @@ func (b *bench) all() error {
 		{"guest, boot and exit, back to back", b.guests("app", 0, false)},
 		{"guest of kind pc, boot and exit, 70 ms apart", b.guests("app-pci", gap, false)},
 		{"guest that shares its container's files, boot and exit, 70 ms apart", b.guests("app", gap, true)},
-		{"guest to its first byte: from a template, beside a boot", b.templates("0", "1s")},
-		{"guest with 1 s of start-up to its first byte: from a template, beside a boot", b.templates("1000", "3s")},
+		{"guest to its first byte: from a template, beside a boot", b.templates("0", "1s", "1024")},
+		{"guest of 64 MiB to its first byte: from a template, beside a boot", b.templates("0", "1s", "64")},
+		{"guest of 4 GiB to its first byte: from a template, beside a boot", b.templates("0", "1s", "4096")},
+		{"guest with 1 s of start-up to its first byte: from a template, beside a boot", b.templates("1000", "3s", "1024")},
+		{"guest of 1 GiB: checkpoint and restore", b.saves},
 		{"20 guests on microvm at once, to the last exit", b.manyGuests},
 		{"network direct", b.network("direct")},
 		{"network shared", b.network("shared")},
@@ -490,74 +493,6 @@ func (b *bench) guests(image string, pause time.Duration, share bool) func() err
 			}
 			b.rows = append(b.rows, r)
 		}
-		return nil
-	}
-}
-
-// templates measures a guest that starts from a template against the same guest that boots. It waits for a byte of its input
-// after so many milliseconds of start-up, where the template is made.
-func (b *bench) templates(startup, point string) func() error {
-	return func() error {
-		bundle, _, err := b.guest("app", "sleep", startup, ";", "echo", "1")
-		if err != nil {
-			return err
-		}
-		config, err := readJSON(filepath.Join(bundle, "config.json"))
-		if err != nil {
-			return err
-		}
-		boots := bundle + "-boots"
-		if err := os.CopyFS(boots, os.DirFS(bundle)); err != nil {
-			return err
-		}
-		notes := config["annotations"].(map[string]any)
-		notes["org.hermit-os.runh.template"], notes["org.hermit-os.runh.template_at"] = "bench"+startup, point
-		if err := writeJSON(bundle, config); err != nil {
-			return err
-		}
-		run := func(bundle string) *exec.Cmd {
-			return exec.Command(b.rts[0].bin, "--root", b.rts[0].root, "run", "--bundle", bundle, b.id())
-		}
-		first := run(bundle)
-		in, err := first.StdinPipe() // which says nothing: the template is made where the guest waits for it
-		if err != nil {
-			return err
-		}
-		if err := first.Start(); err != nil {
-			return err
-		}
-		made := func() bool {
-			found, _ := filepath.Glob(b.rts[0].root + "/@templates/bench" + startup + ".*/manifest.json")
-			return len(found) > 0
-		}
-		for range 300 {
-			if time.Sleep(100 * time.Millisecond); made() {
-				break
-			}
-		}
-		in.Close()
-		first.Process.Kill()
-		first.Wait()
-		exec.Command(b.rts[0].bin, "--root", b.rts[0].root, "delete", "--force", first.Args[len(first.Args)-1]).Run()
-		if !made() {
-			return errors.New("no template was made")
-		}
-		s, err := b.rotate(2, gap, func(c int) ([]time.Duration, error) {
-			cmd := run([]string{bundle, boots}[c])
-			cmd.Stdin = strings.NewReader("x")
-			first, _, out, err := firstByte(cmd)
-			if !strings.HasPrefix(out, "x") || !strings.Contains(out, "exit status 0\n") {
-				return nil, fmt.Errorf("the guest said %q, %w", out, errors.Join(err, errors.New(cmd.String())))
-			}
-			return []time.Duration{first}, nil
-		})
-		if err != nil {
-			return err
-		}
-		r := s[0].row("", "")
-		r.budget = fmt.Sprintf("the same guest booted: %s, ratio %s", r.values[1], r.ratios[0])
-		r.values, r.ratios = r.values[:1], nil
-		b.rows = append(b.rows, r)
 		return nil
 	}
 }
