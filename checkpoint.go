@@ -1,9 +1,8 @@
 // checkpoint saves a running container to a directory. A Hermit container's machine is stopped, written by
 // QEMU, described by a manifest, and then ended or let go on; criu.go does it for Linux containers.
 //
-// Contract: the state goes into a file without a name, and gets one only when all of it is there and safe
-// on the disk. A checkpoint that fails or is killed leaves the container running, and in the directory
-// what was there before: the keeper hears that its caller is gone, and the kernel drops the file.
+// Contract: a checkpoint that fails or is killed leaves the container running, and in the directory what was
+// there before: the keeper hears that its caller is gone, and of a state that is not whole there is no name.
 
 package main
 
@@ -14,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -265,7 +263,7 @@ func (m *manifest) receive(conn, pipe int, f *os.File) error {
 		case err != nil && err != unix.EAGAIN:
 			return os.NewSyscallError("read", err)
 		case saved:
-			if err := keep(stream.end()); err != nil {
+			if err := keep(stream.rest); err != nil {
 				return err
 			}
 			m.State.Digest = hex.EncodeToString(sum.Sum(nil))
@@ -318,90 +316,4 @@ func qemuVersion(answer []byte) string {
 		version += " (" + v.Package + ")"
 	}
 	return version
-}
-
-// criuName is a file of CRIU's without which podman takes a directory for no checkpoint. Nothing is in it.
-const criuName = "inventory.img"
-
-// image is a directory with a checkpoint, to be.
-type image struct {
-	dir   string
-	where int // directory in which the state's file is, without a name
-	state *os.File
-}
-
-// newImage makes the state's file, in dir if that is there, else beside it.
-func newImage(dir string) (*image, error) {
-	at := dir
-	if _, err := os.Stat(dir); err != nil {
-		at = filepath.Dir(dir)
-		if err := os.MkdirAll(at, 0o700); err != nil {
-			return nil, err
-		}
-	}
-	fd, err := unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: at, Err: err}
-	}
-	state, err := unix.Openat(fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("a file without a name in %s: %w", at, err)
-	}
-	return &image{dir: dir, where: fd, state: os.NewFile(uintptr(state), dir+"/"+stateName)}, nil
-}
-
-func (i *image) close() {
-	i.state.Close()
-	unix.Close(i.where)
-}
-
-// commit gives the files their names, the manifest last: a directory without it is no checkpoint. A
-// directory that is new appears with both.
-func (i *image) commit(m *manifest) error {
-	dir := i.dir
-	_, err := os.Stat(dir)
-	if fresh := err != nil; fresh {
-		dir += fmt.Sprintf(".%d.new", os.Getpid())
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return err
-		}
-	}
-	if err = i.name(dir, m); err == nil && dir != i.dir {
-		err = os.Rename(dir, i.dir)
-	}
-	if err != nil && dir != i.dir {
-		os.RemoveAll(dir)
-	}
-	return err
-}
-
-func (i *image) name(dir string, m *manifest) error {
-	for _, old := range []string{manifestName, stateName} { // of a checkpoint that was there before
-		if err := os.Remove(filepath.Join(dir, old)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	fd := fmt.Sprintf("/proc/self/fd/%d", i.state.Fd())
-	if err := unix.Linkat(unix.AT_FDCWD, fd, unix.AT_FDCWD, filepath.Join(dir, stateName), unix.AT_SYMLINK_FOLLOW); err != nil {
-		return &os.LinkError{Op: "link", Old: "the state", New: filepath.Join(dir, stateName), Err: err}
-	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{criuName, nil}, {manifestName, m.encode()}} {
-		if err := writeFile(filepath.Join(dir, f.name), f.data, 0o600); err != nil {
-			return err
-		}
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

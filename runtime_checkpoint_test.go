@@ -109,6 +109,19 @@ func TestCheckpointCounter(t *testing.T) {
 	}
 }
 
+// A state is as large as what the guest has written to, not as its memory: a record for each page of 1 GiB would be 2.4 MB.
+func TestCheckpointSize(t *testing.T) {
+	r := newHermit(t)
+	c := r.guest("app", []string{"count"}, hermitMemory("1024")).create().start()
+	c.counts(1)
+	c.checkpoint(r.dir + "/img")
+	if m := readManifest(t, r.dir+"/img"); m.State.Size > 1<<20 {
+		t.Errorf("the state has %d bytes", m.State.Size)
+	}
+	counted(t, c.life())
+	c.restore(r.dir + "/img").counts(2)
+}
+
 func TestCheckpointLeaveRunning(t *testing.T) {
 	r := newHermit(t)
 	c := r.guest("app", []string{"count"}, hermitMemory("64")).create().start()

@@ -38,7 +38,7 @@ const (
 type stateStream struct {
 	next   func(*stateStream, []byte) (size int, keep bool) // nil: everything passes
 	buf    []byte
-	rest   []byte                  // of buf: a record that has not come whole
+	rest   []byte                  // of buf: a record that has not come whole, to be kept if nothing follows
 	id     uint32                  // of the sections that hold the memory
 	sizes  uint64                  // bytes of memory whose blocks have not been named yet
 	blocks map[string]*memoryBlock // such as "pc.ram"
@@ -87,25 +87,19 @@ func (s *stateStream) filter(n int) []byte {
 	return append(kept, b[run:at]...)
 }
 
-// end returns what was held back: the stream has ended within a record.
-func (s *stateStream) end() []byte {
-	rest := s.rest
-	s.rest = nil
-	return rest
-}
-
 // Each of these looks at what b begins with, and returns its size, which may be more than b has; 0 if b is too
 // short to tell; -1 if it is unknown. Only of what is there as a whole they take notice.
 
 func (s *stateStream) magic(b []byte) (int, bool) {
+	n := len(streamMagic)
 	switch {
-	case len(b) < len(streamMagic):
+	case len(b) < n:
 		return 0, true
-	case string(b[:len(streamMagic)]) != streamMagic:
+	case string(b[:n]) != streamMagic:
 		return -1, true
 	}
 	s.next = (*stateStream).section
-	return len(streamMagic), true
+	return n, true
 }
 
 func (s *stateStream) section(b []byte) (int, bool) {
@@ -146,8 +140,7 @@ func (s *stateStream) record(b []byte) (size int, keep bool) {
 		return 0, true
 	}
 	v := binary.BigEndian.Uint64(b)
-	address, flags := v&^(streamPage-1), v&(streamPage-1)
-	block := s.block
+	address, flags, block := v&^(streamPage-1), v&(streamPage-1), s.block
 	size = 8
 	switch flags {
 	case recordLast:

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -78,7 +79,7 @@ func filtered(in []byte, piece int) (out []byte) {
 		out = append(out, s.filter(n)...)
 		in = in[n:]
 	}
-	return append(out, s.end()...)
+	return append(out, s.rest...)
 }
 
 func TestStateStream(t *testing.T) {
@@ -239,6 +240,63 @@ func checkFiltered(t *testing.T, in []byte, piece int) {
 	if len(in) != len(out) && !maps.Equal(memoryAfter(in), memoryAfter(out)) {
 		t.Fatal("another memory")
 	}
+}
+
+// What the command does with the stream: the file, its size and its digest are of what is kept, a machine with arguments of its own is kept as
+// it is, and who sends nothing but empty pages comes to an end, too.
+func TestReceiveState(t *testing.T) {
+	in := streamText("QEVM", "start=ram", "sizes=pc.ram:32", "part", "page=1:pc.ram", "zero=2", "page=3", "last", "footer", "DEVICES")
+	for _, x := range []struct{ extra, want string }{{"", string(filtered(in, 1<<20))}, {"-object something", string(in)}} {
+		m, file, err := receiveFrom(t, x.extra, in, 1)
+		if err != nil || file != x.want || m.State.Size != int64(len(x.want)) || m.State.Digest != fmt.Sprintf("%x", sha256.Sum256([]byte(x.want))) {
+			t.Errorf("extra %q: %d bytes of %d, %+v, %v", x.extra, len(file), len(in), m.State, err)
+		}
+	}
+	if m, _, err := receiveFrom(t, "", append(in[:len(in)-20], bytes.Repeat(streamText("zero=5"), 1<<10)...), 1<<20); err == nil || !strings.Contains(err.Error(), "larger than the machine") {
+		t.Errorf("no end: %+v, %v", m.State, err)
+	}
+}
+
+// receiveFrom has a machine of 32 MiB send its state, and the last of it so many times.
+func receiveFrom(t *testing.T, extra string, state []byte, times int) (*manifest, string, error) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		_, err := w.Write(state)
+		for range times - 1 {
+			if err == nil {
+				_, err = w.Write(state[len(state)-9<<10:])
+			}
+		}
+		w.Close()
+		unix.Write(pair[1], append([]byte{answerSaved}, make([]byte, 8)...))
+	}()
+	f, err := os.Create(t.TempDir() + "/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := &manifest{VM: savedVM{MemoryMiB: 32, Extra: extra}}
+	unix.SetNonblock(int(r.Fd()), true)
+	err = m.receive(pair[0], int(r.Fd()), f)
+	r.Close()
+	<-sent
+	text, rerr := os.ReadFile(f.Name())
+	if rerr != nil {
+		t.Fatal(rerr)
+	}
+	return m, string(text), err
 }
 
 // A machine is saved by QEMU itself, restored from what is left of that, and saved again, without having run: its memory is the same, to the
