@@ -44,14 +44,15 @@ const (
 type bootLine struct {
 	Front     string `json:"front"`
 	Back      string `json:"back"`
-	Variables bool   `json:"variables"` // this kernel knows env=
+	Variables bool   `json:"variables"`       // this kernel knows env=
+	Whole     bool   `json:"whole,omitempty"` // Front is all of it, without a gap: written before
 }
 
 // with fills the gap; nil is no network.
 func (b *bootLine) with(l *lease) string {
 	var line strings.Builder
 	line.WriteString(b.Front)
-	if l != nil {
+	if l != nil && !b.Whole {
 		addShellWords(&line, l.bootWords(b.Variables)...)
 	}
 	if b.Back != "" {
@@ -62,9 +63,6 @@ func (b *bootLine) with(l *lease) string {
 	}
 	return line.String()
 }
-
-// bootAs has the machine booted with a line that was written before, network and all.
-func (vm *vmConfig) bootAs(line string) { vm.Boot, vm.Lease = bootLine{Front: line}, nil }
 
 // bootArgs writes the kernel's command line for the container's arguments and variables. mhz is the
 // frequency of the time stamp counter, which a kernel on a microvm cannot find out; 0 leaves it out.

@@ -114,7 +114,7 @@ func checkKVM(g *globals) finding {
 	if f.advice == "" {
 		env, err := findEnv(g.root, "")
 		if err == nil {
-			f.answer, err = kvmCPU(g.root, env, "microvm")
+			f.answer, err = kvmCPU(g.root, env, "microvm", false)
 			f.answer = "usable, with -cpu " + f.answer
 		}
 		if err != nil {

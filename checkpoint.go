@@ -93,12 +93,10 @@ func (c *container) saveGuest(o *checkpointOptions, paused bool) error {
 	switch {
 	case o.preDump || o.parentPath != "":
 		return errors.New("a guest's memory is written as a whole: --pre-dump and --parent-path are for Linux containers")
-	case c.Hermit.Lease != nil:
-		return fmt.Errorf("the guest has the network %q, whose addresses are in its memory and not the next container's: only with \"user\" and \"none\" it can be saved", c.Hermit.Network)
 	case o.pageServer != "" || o.statusFD != "":
 		return errors.New("a guest's memory is written to --image-path: --page-server and --status-fd are for Linux containers")
-	case c.Hermit.Network != "user" && c.Hermit.Network != "none":
-		return fmt.Errorf("the guest's address is in its memory, and belongs to this container (network %q): only machines with the networks user and none can be saved", c.Hermit.Network)
+	case strings.Contains(c.Hermit.CPU, "+invtsc"):
+		return fmt.Errorf("the guest's CPU is %q, and QEMU cannot save invtsc: the annotation %scpu can name another, such as host,-arch-capabilities", c.Hermit.CPU, annotationPrefix)
 	case c.Hermit.Share != "":
 		return errSharedState
 	}
@@ -150,7 +148,7 @@ func (c *container) describe() (*manifest, error) {
 	}
 	m := &manifest{
 		Magic: manifestMagic, Runh: release, Created: time.Now().UTC(), ID: c.ID,
-		VM:      savedVM{Machine: h.Machine, Accel: h.Accel, CPU: h.CPU, VCPUs: h.VCPUs, MemoryMiB: h.MemoryMiB, Network: h.Network, Extra: h.Extra, Append: h.Append},
+		VM:      savedVM{Machine: h.Machine, Accel: h.Accel, CPU: h.CPU, VCPUs: h.VCPUs, MemoryMiB: h.MemoryMiB, Network: h.Network, Lease: h.Lease, Extra: h.Extra, Append: h.Append},
 		Console: savedConsole{Position: h.Printed},
 	}
 	files := map[string]*savedFile{"exe": {}, "root" + vmmApp: &m.App}

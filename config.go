@@ -59,6 +59,7 @@ type hermitSettings struct {
 	network    string
 	ports      []portForward
 	mtu        int
+	identity   string // of a restored guest: "renewed" or "kept"
 	loader     string // a path in the image
 	quiet      string // "off", "kernel" or "all"
 	template   templateSettings
@@ -190,7 +191,7 @@ func (c *hermitConfig) set(key string, v any) error {
 
 // annotationNames are the settings that a container can ask for.
 func annotationNames() []string {
-	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "ports", "quiet", "share", "smp", "template", "template_at", "vmm"}
+	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "network_identity", "ports", "quiet", "share", "smp", "template", "template_at", "vmm"}
 }
 
 // readAnnotations takes a container's own settings.
@@ -251,6 +252,9 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 	case "share":
 		s.share = v
 		return checkShare(name, v)
+	case "network_identity":
+		s.identity = v
+		return checkIdentity(name, v)
 	case "mtu":
 		s.mtu, err = parseRange(name, v, 576, 65535)
 	case "vmm":
@@ -292,7 +296,9 @@ func checkAccel(name, v string) error { return checkWord(name, v, "auto", "kvm",
 
 func checkMachine(name, v string) error { return checkWord(name, v, "auto", "microvm", "pc", "q35") }
 
-func checkQuiet(name, v string) error { return checkWord(name, v, "off", "kernel", "all") }
+func checkQuiet(name, v string) error    { return checkWord(name, v, "off", "kernel", "all") }
+func checkIdentity(name, v string) error { return checkWord(name, v, "renewed", "kept") }
+
 func checkShare(name, v string) error { return checkWord(name, v, "auto", "rootfs", "none") }
 
 func checkNetwork(name, v string) error {

@@ -8,6 +8,15 @@ import (
 	"testing"
 )
 
+// settled waits until containerd has collected what it wrote for a checkpoint: the same bytes once more, and Docker 20 says "already exists".
+func (k *dock) settled() {
+	k.Helper()
+	k.eventually("containerd has nothing left of the last checkpoint", func() bool {
+		blobs, _ := filepath.Glob(k.d.dir + "/data/containerd/daemon/io.containerd.content.v1.content/blobs/sha256/*")
+		return len(blobs) == 0
+	})
+}
+
 func TestDockerCheckpoint(t *testing.T) {
 	k := newDockHermit(t)
 	c := k.start("--network", "none", "hermit", "count")
@@ -24,12 +33,14 @@ func TestDockerCheckpoint(t *testing.T) {
 	// Beside the running container first.
 	k.docker("checkpoint", "create", "--leave-running", c, "one").ok()
 	counting(c, n)
+	k.settled()
 	k.docker("checkpoint", "create", c, "two").ok()
 	k.eventually("the saved container has ended", func() bool { return k.inspect(c, "{{.State.Status}}") == "exited" })
 	if ls := k.docker("checkpoint", "ls", c).ok().out; !strings.Contains(ls, "one") || !strings.Contains(ls, "two") {
 		t.Errorf("docker checkpoint ls: %q", ls)
 	}
 	before := strings.Count(k.docker("logs", c).out, "count ")
+	k.settled()
 	k.docker("start", "--checkpoint", "two", c).ok()
 	counting(c, before)
 	// One log with all lives: each number once, none left out.
@@ -38,6 +49,27 @@ func TestDockerCheckpoint(t *testing.T) {
 	k.docker("rm", c).ok()
 	if left, _ := filepath.Glob(k.d.dir + "/data/containers/*/checkpoints"); len(left) != 0 {
 		t.Errorf("left %q", left)
+	}
+}
+
+// With the default bridge Docker gives the container that it starts again whatever address is free: the guest has it, for others.
+func TestDockerCheckpointBridge(t *testing.T) {
+	k := newDockHermit(t)
+	c := k.start("-p", "29975:9975", "hermit", "net", ";", "serve", "docker")
+	was := told(t, k.logs(c, "serving as docker"), "net")["ip"]
+	k.docker("checkpoint", "create", c, "one").ok()
+	k.eventually("the saved container has ended", func() bool { return k.inspect(c, "{{.State.Status}}") == "exited" })
+	k.start("bb", "sleep", "1000") // takes the address that is free now
+	k.settled()
+	k.docker("start", "--checkpoint", "one", c).ok()
+	ip := k.inspect(c, "{{.NetworkSettings.IPAddress}}")
+	if ip == was {
+		t.Fatalf("Docker gave %s again", ip)
+	}
+	for _, at := range []string{"127.0.0.1:29975", ip + ":80"} {
+		if who, _ := k.host().ask("tcp", at); who != "docker" {
+			t.Errorf("%s: %s answers", at, who)
+		}
 	}
 }
 

@@ -345,13 +345,14 @@ const helpRestore = `runh restore [flags] ID - bring a saved container back
   # runh restore --image-path /var/tmp/img --bundle server server1
 
 As run, but the guest goes on where it was saved. Bundle and host must be what
-they were: application, loader, QEMU, machine, CPU, memory and network are
-compared before QEMU starts.
+they were: application, loader, QEMU, machine, CPU and memory are compared
+before QEMU starts. Others find the guest under the new container's address.
 
 flags:
   -b, --bundle DIR, --image-path DIR, --pid-file FILE, -d, --detach
   --console-socket PATH, --pidfd-socket PATH, --no-subreaper, --no-pivot
   --no-new-keyring, --keep, --preserve-fds N     as with run
+  --network-identity kept       under the addresses it was saved with
   --work-path DIR, --tcp-established, --tcp-skip-in-flight, --link-remap
   --ext-unix-sk, --shell-job, --file-locks, --auto-dedup, --empty-ns NAME
   --manage-cgroups-mode MODE, --lsm-profile TYPE:NAME

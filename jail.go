@@ -247,8 +247,8 @@ const (
 	vmmShare = 4 // virtiofsd, if there is one
 )
 
-// vmmState is the descriptor of a saved machine's state: higher than any that comes before it, and as
-// qmpIncoming has it.
+// vmmState is the descriptor of a saved machine's state: higher than any that comes before it, but for
+// launch.go's, and as qmpIncoming has it.
 const vmmState = 99
 
 // jailFiles fills the jail's root, which is the current directory.

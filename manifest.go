@@ -60,6 +60,7 @@ type savedVM struct {
 	VCPUs     int    `json:"vcpus"`
 	MemoryMiB int    `json:"memoryMiB"`
 	Network   string `json:"network"`
+	Lease     *lease `json:"lease,omitempty"` // what the guest was told, if it has a tap
 	Extra     string `json:"extra,omitempty"` // arguments of QEMU by the vm section
 	Append    string `json:"append"`          // the kernel's command line: long read, but QEMU keeps a copy of its length
 }
@@ -100,6 +101,11 @@ func decodeManifest(text []byte) (*manifest, error) {
 	if _, err := m.Console.line(); err != nil {
 		return nil, fmt.Errorf("console.line: %w", err)
 	}
+	if l := m.VM.Lease; l != nil {
+		if _, err := l.identity(); err != nil {
+			return nil, fmt.Errorf("vm.lease.%w", err)
+		}
+	}
 	return m, nil
 }
 
@@ -117,8 +123,9 @@ func (c *savedConsole) line() ([]byte, error) {
 // savedGuest is a checkpoint that has been found whole, its state open for reading.
 type savedGuest struct {
 	*manifest
-	dir   string
-	state *os.File
+	dir      string
+	state    *os.File
+	identity string // how it is to be known on its network, if restore's flag says so
 }
 
 // openSaved checks the files of a directory. The error says which one is not as it was. Without verify the

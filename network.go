@@ -15,35 +15,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net/netip"
-	"strings"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// attachment is a guest's side of its network, before QEMU has it.
-type attachment struct {
-	*tap
-	rules int // netlink socket that owns the nftables
-	vhost int // /dev/vhost-net, or -1
-	lease *lease
-	mode  string // "direct" or "shared"
-}
-
-// close gives back our copies. If nobody else has any, that undoes it all.
-func (a *attachment) close() {
-	if a == nil {
-		return
-	}
-	for _, fd := range []int{a.tap.fd, a.rules, a.vhost} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
-}
 
 // pickNetwork decides as much as can be known at create.
 //
@@ -163,6 +139,7 @@ func (c *container) attach(g *globals, vm *vmConfig, pid, root int) (*attachment
 	}
 	vm.Network, vm.Lease = a.mode, a.lease
 	c.Hermit.Network, c.Hermit.Lease, c.Hermit.Link = a.mode, a.lease, a.index
+	c.Hermit.Append, c.Hermit.Question = vm.Boot.with(a.lease), a.question
 	if vm.Accel == "kvm" { // whose eventfds vhost needs
 		a.vhost, _ = unix.Open("/dev/vhost-net", unix.O_RDWR|unix.O_CLOEXEC, 0) // -1: absent
 		vm.Vhost = a.vhost >= 0
@@ -198,7 +175,9 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 	}
 	if mode == "direct" && none != nil {
 		g.warnf("network: %v; the guest starts without a network", none)
-		return nil, nil
+		if vm.Saved == nil && !vm.Card {
+			return nil, nil
+		}
 	}
 	a = &attachment{rules: -1, vhost: -1, mode: mode}
 	if a.tap, err = openTap(l); err != nil {
@@ -210,7 +189,10 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 			a = nil
 		}
 	}()
-	if mode == "direct" {
+	switch {
+	case mode == "direct" && none != nil:
+		return a, a.nowhere(l, vm, stableMAC(g.root, c.ID))
+	case mode == "direct":
 		return a, a.direct(g, l, vm, up, names)
 	}
 	mtu := ethernetMTU
@@ -218,172 +200,4 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 		mtu = up.mtu
 	}
 	return a, a.shared(l, vm, mtu, stableMAC(g.root, c.ID), names)
-}
-
-// direct gives the guest all that the interface has.
-func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names *resolver) error {
-	a.lease = up.lease(names)
-	if vm.MTU != 0 {
-		a.lease.MTU = vm.MTU
-	}
-	if up.more != "" {
-		g.warnf("network: the guest has the interface %s, and not %s: the network mode \"shared\" would have both", up.name, up.more)
-	}
-	if names.loopback.IsValid() {
-		g.warnf("network: the guest does not reach the name server %v, which is the namespace's own: in the network mode \"shared\" it would", names.loopback)
-	}
-	if len(up.mac) != 6 {
-		return fmt.Errorf("interface %s is not of Ethernet's kind: the guest can share it, but not have it", up.name)
-	}
-	if err := a.raise(l, a.lease.MTU); err != nil {
-		return err
-	}
-	var standIn netip.Addr
-	if up.gateway.IsValid() && !up.onLink {
-		standIn = neighbour(up.address.Addr())
-	}
-	var err error
-	if a.rules, err = directRules(up.netInterface, a.tap, up.gateway, standIn).commit(); errors.Is(err, unix.EPERM) || errors.Is(err, unix.EEXIST) {
-		return taken{fmt.Sprintf("the interface %s is another guest's", up.name)}
-	}
-	return err
-}
-
-// lease is what the guest is to take itself for. A gateway out of its prefix, as beside an address /32,
-// is nothing that a Hermit kernel can use: it is told a prefix of two addresses, itself and a gateway
-// (see directRules).
-func (u *uplink) lease(names *resolver) *lease {
-	l := &lease{MAC: macText(append(u.mac[:len(u.mac):len(u.mac)], make([]byte, 6)...)), IP: u.address.Addr().String(), Bits: u.address.Bits(), DNS: names.names(""), MTU: u.mtu}
-	switch {
-	case !u.gateway.IsValid():
-	case u.onLink:
-		l.Gateway = u.gateway.String()
-	default:
-		l.Bits, l.Gateway = 31, neighbour(u.address.Addr()).String()
-	}
-	return l
-}
-
-// neighbour is the other address of the prefix of 31 bits.
-func neighbour(a netip.Addr) netip.Addr {
-	b := a.As4()
-	b[3] ^= 1
-	return netip.AddrFrom4(b)
-}
-
-// shared puts the guest on a link of its own behind the namespace.
-func (a *attachment) shared(l links, vm *vmConfig, mtu int, mac string, names *resolver) error {
-	if err := a.claim(l, vm.Ports); err != nil {
-		return err
-	}
-	gateway, guest := linkNet(a.number)
-	a.lease = &lease{MAC: mac, IP: netip.AddrFrom4(guest).String(), Bits: linkBits, Gateway: netip.AddrFrom4(gateway).String(), MTU: mtu}
-	a.lease.DNS = names.names(a.lease.Gateway)
-	if vm.MTU != 0 {
-		a.lease.MTU = vm.MTU
-	}
-	if err := a.raise(l, a.lease.MTU); err != nil {
-		return err
-	}
-	if err := forward(l); err != nil {
-		return err
-	}
-	// Connections of the loopback's are led to the guest, and the guest's to a resolver there.
-	if err := setSysctl("net/ipv4/conf/"+a.name+"/route_localnet", "1"); err != nil {
-		return err
-	}
-	if err := a.address(l, gateway); err != nil {
-		return err
-	}
-	var dns []portForward
-	if names.loopback.IsValid() {
-		dns = loopbackServers(names.loopback)
-	}
-	var err error
-	a.rules, err = sharedRules(a.tap, vm.Ports, names.loopback, dns).commit()
-	return err
-}
-
-// wasNotForwarding is a name of the loopback's while a namespace passes packets on because of us.
-const wasNotForwarding = "runh-ip-forward-was-0"
-
-// forward has the namespace pass packets on.
-func forward(l links) error {
-	on, err := readFile("/proc/sys/net/ipv4/ip_forward", 16)
-	if err != nil || strings.TrimSpace(string(on)) != "0" {
-		return err
-	}
-	if err := l.nameLoopback(unix.RTM_NEWLINKPROP); err != nil && err != unix.EEXIST {
-		return fmt.Errorf("note that ip_forward was 0: %w", err)
-	}
-	return setSysctl("net/ipv4/ip_forward", "1")
-}
-
-// nameLoopback adds or removes that name.
-func (l links) nameLoopback(kind netlink.HeaderType) error {
-	index, err := l.link("lo")
-	if err != nil {
-		return err
-	}
-	flags := netlink.Acknowledge
-	if kind == unix.RTM_NEWLINKPROP {
-		flags |= netlink.Create | netlink.Excl | netlink.Append
-	}
-	_, err = l.execute(kind, flags, linkHeader(index, 0, 0), nested(unix.IFLA_PROP_LIST, textAttr(unix.IFLA_ALT_IFNAME, wasNotForwarding)))
-	return err
-}
-
-// detach sets ip_forward back once no guest is left in the namespace: QEMU is gone, and everything else
-// with it. A namespace that cannot be found any more by its path in the spec is not ours to look for.
-func (c *container) detach(spec *specs.Spec) error {
-	if c.Hermit == nil || c.Hermit.Network != "shared" || spec == nil {
-		return nil
-	}
-	path, _ := networkPath(spec)
-	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(ns)
-	if namespaceID(ns) != c.Hermit.Namespace {
-		return nil
-	}
-	return inNetwork(ns, func() error {
-		l, err := dialLinks(0)
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		if n, err := l.guests(); err != nil || n > 0 || l.nameLoopback(unix.RTM_DELLINKPROP) != nil {
-			return err
-		}
-		if err := setSysctl("net/ipv4/ip_forward", "0"); err != nil {
-			return err
-		}
-		// One that came meanwhile may have seen it on.
-		if n, err := l.guests(); err != nil || n == 0 {
-			return err
-		}
-		return forward(l)
-	})
-}
-
-// guests counts the taps in the namespace.
-func (l links) guests() (n int, err error) {
-	names, err := l.list()
-	for _, name := range names {
-		if isGuestLink(name) {
-			n++
-		}
-	}
-	return n, err
-}
-
-// namespaceID names a namespace as long as it exists.
-func namespaceID(fd int) uint64 {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return st.Ino
 }

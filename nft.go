@@ -28,6 +28,8 @@ const (
 	nftSocketWildcard = 2 // NFT_SOCKET_WILDCARD
 	nftaSetElemKey    = 1 // NFTA_SET_ELEM_KEY
 	nfDrop            = 0 // NF_DROP
+	nfAccept          = 1 // NF_ACCEPT
+	nfNetdevEgress    = 1 // NF_NETDEV_EGRESS, Linux 5.16
 )
 
 // nftTable is a table to be made: messages that collect.
@@ -109,29 +111,35 @@ func (t *nftTable) rule(chain string, parts ...[]expr) {
 		nested(unix.NFTA_RULE_EXPRESSIONS, list...))
 }
 
-// commit has the kernel make the table. It lives as long as the descriptor, which is the caller's.
-func (t *nftTable) commit() (fd int, err error) {
-	last := t.seq
-	t.message(unix.NFNL_MSG_BATCH_END, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, netlink.Acknowledge)
+// makeTables has the kernel make tables. They live as long as the descriptor, which is the caller's.
+func makeTables(tables ...*nftTable) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
+	for _, t := range tables {
+		if err := t.send(fd); err != nil {
+			unix.Close(fd)
+			return -1, err
+		}
+	}
+	return fd, nil
+}
+
+// send has the kernel make one, which belongs to the socket.
+func (t *nftTable) send(fd int) error {
+	last := t.seq
+	t.message(unix.NFNL_MSG_BATCH_END, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, netlink.Acknowledge)
 	if err := unix.Sendto(fd, t.batch, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("sendto", err)
+		return os.NewSyscallError("sendto", err)
 	}
 	// The answers are the errors, in order, or the one to the last message.
 	buf := make([]byte, 64<<10)
 	n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, buf) })
-	if err == nil {
-		err = nftAnswer(buf[:n], last)
-	}
 	if err != nil {
-		unix.Close(fd)
-		return -1, err
+		return os.NewSyscallError("read", err)
 	}
-	return fd, nil
+	return nftAnswer(buf[:n], last)
 }
 
 func nftAnswer(b []byte, last uint32) error {
@@ -169,6 +177,10 @@ func metaIs(key uint32, v []byte) []expr {
 	return []expr{metaLoad(key), compare(unix.NFT_CMP_EQ, v)}
 }
 
+func metaSet(key uint32, v []byte) []expr {
+	return []expr{load(unix.NFT_REG_1, v), expression("meta", number(unix.NFTA_META_SREG, unix.NFT_REG_1), number(unix.NFTA_META_KEY, key))}
+}
+
 func fromDevice(index int32) []expr { return metaIs(unix.NFT_META_IIF, native32(uint32(index))) }
 func toDevice(index int32) []expr   { return metaIs(unix.NFT_META_OIF, native32(uint32(index))) }
 func isIPv4() []expr                { return metaIs(unix.NFT_META_NFPROTO, []byte{unix.NFPROTO_IPV4}) }
@@ -184,11 +196,15 @@ func payload(base, offset, size uint32) expr {
 		number(unix.NFTA_PAYLOAD_OFFSET, offset), number(unix.NFTA_PAYLOAD_LEN, size))
 }
 
-// Where in an IPv4 header, a transport header and an ARP message things are.
+// Where things are in an Ethernet header, in an IPv4 header, in a transport header and in an ARP message.
 const (
-	ipSource, ipDestination  = 12, 16
-	portDestination          = 2
-	arpSenderIP, arpTargetIP = 14, 24
+	etherDestination, etherSource = 0, 6
+	ipChecksum                    = 10
+	ipSource, ipDestination       = 12, 16
+	portSource, portDestination   = 0, 2
+	arpOperation                  = 6
+	arpSenderMAC, arpSenderIP     = 8, 14 // side by side
+	arpTargetMAC, arpTargetIP     = 18, 24
 )
 
 // ipIs compares an IPv4 address, or as many first bytes of it as v has.
@@ -196,15 +212,52 @@ func ipIs(op, offset uint32, v []byte) []expr {
 	return []expr{payload(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(len(v))), compare(op, v)}
 }
 
-func toPort(port int) []expr {
-	return []expr{payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, portDestination, 2), compare(unix.NFT_CMP_EQ, binary.BigEndian.AppendUint16(nil, uint16(port)))}
+// bytesAre compares bytes of the network header, which an ARP message counts as.
+func bytesAre(offset uint32, v []byte) []expr { return ipIs(unix.NFT_CMP_EQ, offset, v) }
+
+func etherIs(offset uint32, v []byte) []expr {
+	return []expr{payload(unix.NFT_PAYLOAD_LL_HEADER, offset, uint32(len(v))), compare(unix.NFT_CMP_EQ, v)}
+}
+
+func fromPort(port int) []expr { return portIs(portSource, port) }
+func toPort(port int) []expr   { return portIs(portDestination, port) }
+
+func portIs(offset uint32, port int) []expr {
+	return []expr{payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, offset, 2), compare(unix.NFT_CMP_EQ, binary.BigEndian.AppendUint16(nil, uint16(port)))}
+}
+
+// store writes register 1 over bytes of a header.
+func store(base, offset, size uint32, checksum ...netlink.Attribute) expr {
+	return expression("payload", append([]netlink.Attribute{
+		number(unix.NFTA_PAYLOAD_SREG, unix.NFT_REG_1), number(unix.NFTA_PAYLOAD_BASE, base), number(unix.NFTA_PAYLOAD_OFFSET, offset), number(unix.NFTA_PAYLOAD_LEN, size),
+	}, checksum...)...)
 }
 
 // write replaces bytes of the network header by v; no checksum covers them.
 func write(offset uint32, v []byte) []expr {
-	return []expr{load(unix.NFT_REG_1, v), expression("payload", number(unix.NFTA_PAYLOAD_SREG, unix.NFT_REG_1),
-		number(unix.NFTA_PAYLOAD_BASE, unix.NFT_PAYLOAD_NETWORK_HEADER), number(unix.NFTA_PAYLOAD_OFFSET, offset), number(unix.NFTA_PAYLOAD_LEN, uint32(len(v))),
-		number(unix.NFTA_PAYLOAD_CSUM_TYPE, unix.NFT_PAYLOAD_CSUM_NONE))}
+	return []expr{load(unix.NFT_REG_1, v), store(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(len(v)))}
+}
+
+func writeEther(offset uint32, v []byte) []expr {
+	return []expr{load(unix.NFT_REG_1, v), store(unix.NFT_PAYLOAD_LL_HEADER, offset, uint32(len(v)))}
+}
+
+// writeIP replaces an address of IPv4, which two checksums cover: the header's, and UDP's or TCP's.
+func writeIP(offset uint32, v []byte) []expr {
+	return []expr{load(unix.NFT_REG_1, v), store(unix.NFT_PAYLOAD_NETWORK_HEADER, offset, uint32(len(v)),
+		number(unix.NFTA_PAYLOAD_CSUM_TYPE, unix.NFT_PAYLOAD_CSUM_INET), number(unix.NFTA_PAYLOAD_CSUM_OFFSET, ipChecksum),
+		number(unix.NFTA_PAYLOAD_CSUM_FLAGS, unix.NFT_PAYLOAD_L4CSUM_PSEUDOHDR))}
+}
+
+// copyBytes copies at most 16 bytes of the network header to another place in it.
+func copyBytes(from, to, size uint32) []expr {
+	return []expr{payload(unix.NFT_PAYLOAD_NETWORK_HEADER, from, size), store(unix.NFT_PAYLOAD_NETWORK_HEADER, to, size)}
+}
+
+// etherAnswer sends a frame back to where it came from.
+func etherAnswer(from []byte) []expr {
+	back := []expr{payload(unix.NFT_PAYLOAD_LL_HEADER, etherSource, 6), store(unix.NFT_PAYLOAD_LL_HEADER, etherDestination, 6)}
+	return append(back, writeEther(etherSource, from)...)
 }
 
 // local compares the kind of an address (flag NFTA_FIB_F_SADDR or _DADDR) with "one of ours".
@@ -232,6 +285,7 @@ func verdict(code uint32) []expr {
 
 func leave() []expr { return verdict(^uint32(4)) } // NFT_RETURN, -5
 func drop() []expr  { return verdict(nfDrop) }
+func pass() []expr  { return verdict(nfAccept) }
 
 // divert changes the packet's destination; port 0 leaves the port.
 func divert(ip []byte, port int) []expr {

@@ -20,20 +20,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directRules. A gateway that is not in the guest's prefix is out of its reach, so another address, in
-// the prefix, stands in for it: in ARP the two are exchanged, both ways, and only ARP ever names it.
-func directRules(eth *netInterface, t *tap, gateway, standIn netip.Addr) *nftTable {
+// directRules are for a guest that believes to be inner, and is outer.
+func directRules(eth *netInterface, t *tap, inner, outer *identity) *nftTable {
 	n := newNFT(unix.NFPROTO_NETDEV, fmt.Sprintf("runh-direct-%d", eth.index)) // so it is taken once for an interface
 	const first = -500
 	n.chain("in", "filter", unix.NF_NETDEV_INGRESS, first, eth.name)
 	n.chain("out", "filter", unix.NF_NETDEV_INGRESS, first, t.name)
-	if standIn.IsValid() {
-		n.rule("in", isEther(unix.ETH_P_ARP), write(arpSenderIP, standIn.AsSlice()))
-		n.rule("out", isEther(unix.ETH_P_ARP), ipIs(unix.NFT_CMP_EQ, arpTargetIP, standIn.AsSlice()), write(arpTargetIP, gateway.AsSlice()))
-	}
 	n.rule("out", isEther(unix.ETH_P_IP), isTransport(unix.IPPROTO_UDP), toPort(67), drop()) // DHCP: we answer
-	n.rule("in", forwardTo(t.index))
-	n.rule("out", forwardTo(eth.index))
+	n.translate(way{"in", forwardTo(t.index)}, way{"out", forwardTo(eth.index)}, inner, outer, eth)
+	return n
+}
+
+// translatedLink are the rules of mode shared for a guest that is not known on its link as it believes.
+func translatedLink(t *tap, inner, outer *identity) *nftTable {
+	n := newNFT(unix.NFPROTO_NETDEV, t.name)
+	n.chain("in", "filter", nfNetdevEgress, 0, t.name)
+	n.chain("out", "filter", unix.NF_NETDEV_INGRESS, 0, t.name)
+	// It may know its gateway by another's hardware address: the stack takes that for its own, too.
+	n.rule("out", isEther(unix.ETH_P_IP), metaIs(unix.NFT_META_PKTTYPE, []byte{unix.PACKET_OTHERHOST}), metaSet(unix.NFT_META_PKTTYPE, []byte{unix.PACKET_HOST}))
+	n.translate(way{"in", pass()}, way{"out", pass()}, inner, outer, nil)
 	return n
 }
 

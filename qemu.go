@@ -84,6 +84,9 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 	if line := vm.Boot.with(vm.Lease); line != "" {
 		a = append(a, "-append", line)
 	}
+	if vm.Incoming {
+		a = append(a, "-incoming", "defer")
+	}
 	return append(a, vm.Extra...)
 }
 

@@ -22,12 +22,14 @@ type restoreOptions struct {
 	criu criuOptions
 
 	lsmProfile, lsmMountContext string
+	identity                    string // of a guest
 }
 
 func (o *restoreOptions) flags() []flagDef {
 	return append(append(o.runOptions.flags(), o.criu.flags()...),
 		flagDef{"lsm-profile", "", &o.lsmProfile},
-		flagDef{"lsm-mount-context", "", &o.lsmMountContext})
+		flagDef{"lsm-mount-context", "", &o.lsmMountContext},
+		flagDef{"network-identity", "", &o.identity})
 }
 
 func parseRestore(args []string) (o restoreOptions, err error) {
@@ -36,6 +38,9 @@ func parseRestore(args []string) (o restoreOptions, err error) {
 		return o, err
 	}
 	if err := o.runOptions.finish(words); err != nil {
+		return o, err
+	}
+	if err := oneOf("network-identity", o.identity, "", "renewed", "kept"); err != nil {
 		return o, err
 	}
 	return o, o.criu.finish()
@@ -58,6 +63,7 @@ func cmdRestore(g *globals, args []string) error {
 		return fmt.Errorf("checkpoint %w", err)
 	}
 	defer from.state.Close()
+	from.identity = o.identity
 	return runContainer(g, o.runOptions, from)
 }
 
@@ -70,7 +76,7 @@ func (s *savedGuest) adopt(g *guest, root int) error {
 		{"CPU", was.CPU, is.CPU, "annotation " + annotationPrefix + "cpu"},
 		{"number of CPUs", fmt.Sprint(was.VCPUs), fmt.Sprint(is.VCPUs), "annotation " + annotationPrefix + "smp"},
 		{"memory", fmt.Sprint(was.MemoryMiB, " MiB"), fmt.Sprint(is.MemoryMiB, " MiB"), "annotation " + annotationPrefix + "memory_size"},
-		{"network", was.Network, is.Network, "annotation " + annotationPrefix + "network"},
+		{"network", cardOf(was.Network), cardOf(is.Network), "annotation " + annotationPrefix + "network"},
 		{"further QEMU arguments", was.Extra, is.Extra, "vm.hypervisor.parameters"},
 	} {
 		if x.was != x.is {
@@ -101,9 +107,24 @@ func (s *savedGuest) adopt(g *guest, root int) error {
 			return fmt.Errorf("checkpoint %s is of another %s: its SHA-256 is %.12q, and here %.12q", s.dir, x.what, x.was.Digest, is.Digest)
 		}
 	}
-	g.from, g.dropped = s, nil
-	g.vm.bootAs(was.Append)
+	g.goOn(s)
 	return nil
+}
+
+// cardOf names what a network is to QEMU: direct and shared differ outside of it, and auto is one of them.
+func cardOf(network string) string {
+	if network == "user" || network == "none" {
+		return network
+	}
+	return "direct or shared"
+}
+
+// goOn has the guest go on from a state, instead of booting.
+func (g *guest) goOn(s *savedGuest) {
+	g.from, g.dropped = s, nil
+	vm := g.vm
+	vm.Incoming, vm.Saved = true, s.VM.Lease
+	vm.Boot, vm.Lease = bootLine{Front: s.VM.Append, Whole: true}, nil
 }
 
 func (g *guest) loaderFile() *os.File {

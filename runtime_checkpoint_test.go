@@ -57,7 +57,7 @@ func (c *ctr) checkpoint(dir string, flags ...string) {
 
 func (c *ctr) restore(dir string) *ctr {
 	c.r.Helper()
-	if res := c.launch("restore", "--detach", "--image-path", dir, "--work-path", c.r.dir); res.code != 0 {
+	if res := c.tryRestore(dir); res.code != 0 {
 		c.r.Fatalf("%v: exit code %d, stderr %q", res.args, res.code, res.err)
 	}
 	return c
@@ -212,6 +212,11 @@ func TestCheckpointRefused(t *testing.T) {
 	c.checkpoint(img)
 	c.life()
 	r.do("checkpoint", "--image-path", r.dir+"/none", c.id).fails("does not exist")
+
+	other := r.guest("app", []string{"count"}, edit("cpu", "max,+invtsc")).create().start()
+	r.do("checkpoint", "--image-path", r.dir+"/none", other.id).fails(`the guest's CPU is "max,+invtsc", and QEMU cannot save invtsc`)
+	other.counts(1)
+	r.do("delete", "--force", other.id).ok()
 
 	// What is not as it was.
 	damaged := func(change func(dir string)) string {

@@ -82,6 +82,9 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 	} else if err := c.letGo(spec); err != nil {
 		return err
 	}
+	if err := c.askGateway(); err != nil {
+		g.warnf("network: ask for the gateway: %v", err) // the guest will, sooner or later
+	}
 	c.Phase = phaseRunning
 	if err := c.save(); err != nil {
 		return err

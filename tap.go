@@ -75,6 +75,10 @@ func openTap(l links) (*tap, error) {
 	return nil, fmt.Errorf("this network namespace has %d guests, and no room for more", maxTaps)
 }
 
+// tapMAC is the hardware address of all taps, each of which is a link of its own: a guest that goes on
+// in another place remembers it, as its gateway's.
+var tapMAC = []byte{2, 'r', 'u', 'n', 'h', 1}
+
 // raise sets the tap up. The kernel itself has nothing to say on it in IPv6.
 func (t *tap) raise(l links, mtu int) error {
 	// A kernel without IPv6 has no such file.
@@ -82,7 +86,7 @@ func (t *tap) raise(l links, mtu int) error {
 		return err
 	}
 	_, err := l.execute(unix.RTM_NEWLINK, netlink.Acknowledge, linkHeader(t.index, unix.IFF_UP, unix.IFF_UP),
-		netlink.Attribute{Type: unix.IFLA_MTU, Data: native32(uint32(mtu))})
+		netlink.Attribute{Type: unix.IFLA_MTU, Data: native32(uint32(mtu))}, netlink.Attribute{Type: unix.IFLA_ADDRESS, Data: tapMAC})
 	if err != nil {
 		return fmt.Errorf("set up tap %s with an MTU of %d: %w", t.name, mtu, err)
 	}

@@ -74,9 +74,6 @@ func (t *templateSettings) setPoint(key, v string) error {
 // findTemplate looks for the template that g asked for, or notes that start is to make it. bootArgs is the
 // kernel's command line without the clock's frequency, which is measured anew each time.
 func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) error {
-	if n := g.vm.Network; n != "user" && n != "none" {
-		return fmt.Errorf("annotation %stemplate: the guest's address is in its memory, and network %q gives each its own: allowed are user, none", annotationPrefix, n)
-	}
 	if len(g.env.image) > 0 {
 		return fmt.Errorf("annotation %stemplate: the image's own QEMU makes none, it must be the host's", annotationPrefix)
 	}
@@ -86,8 +83,7 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 	}
 	dir := filepath.Join(c.g.root, templatesName, t.name+"."+key)
 	if g.from, err = openTemplate(dir); err == nil {
-		g.dropped = nil
-		g.vm.bootAs(g.from.VM.Append)
+		g.goOn(g.from)
 		now := time.Now()
 		os.Chtimes(dir, now, now) // not to be the one that gives way
 		c.closers = append(c.closers, int(g.from.state.Fd()))
@@ -99,6 +95,7 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 	}
 	g.wish = &templateWish{Dir: dir, After: int64(t.after)}
 	g.mark = firstWord(t.line, templateMark)
+	g.vm.Card = g.vm.usesTap()
 	return nil
 }
 

@@ -30,6 +30,10 @@ type vmConfig struct {
 	Ports     []portForward `json:"ports,omitempty"`     // the container's ports that lead to the guest
 	MTU       int           `json:"mtu,omitempty"`       // 0: the interface's
 	Lease     *lease        `json:"lease,omitempty"`     // nil: no network, or not known yet
+	Incoming  bool          `json:"incoming,omitempty"`  // it goes on from a state, and does not boot
+	Saved     *lease        `json:"saved,omitempty"`     // of the guest in that state, if it had a tap
+	Keep      bool          `json:"keep,omitempty"`      // and others shall still find it under that address
+	Card      bool          `json:"card,omitempty"`      // it gets a network card without a network, too: for those that go on from it
 	Vhost     bool          `json:"vhost,omitempty"`     // the kernel carries the frames, not QEMU
 	NeedsMiB  int           `json:"needsMiB"`            // the guest's memory, and what QEMU and keeper need besides
 	Quiet     string        `json:"quiet,omitempty"`     // "kernel": the kernel keeps its log to itself; "all": the loader's lines are left out, too
@@ -274,6 +278,8 @@ type hermitState struct {
 	Lease     *lease  `json:"lease,omitempty"`     // what DHCP answers
 	Link      int32   `json:"link,omitempty"`      // the tap
 	Namespace uint64  `json:"namespace,omitempty"` // the network it is in
+
+	Question *gatewayQuestion `json:"question,omitempty"` // to be asked when it runs
 }
 
 func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vmConfig) *hermitState {

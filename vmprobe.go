@@ -22,11 +22,15 @@ import (
 )
 
 // kvmLadder: invtsc, which needs migratable=no, tells the guest its clock's frequency; the register behind
-// arch-capabilities is what some hosts do not let QEMU set.
-var kvmLadder = [...]string{"host,migratable=no,+invtsc", "host,migratable=no,+invtsc,-arch-capabilities", "host,-arch-capabilities", "max"}
+// arch-capabilities is what some hosts do not let QEMU set. A machine with invtsc cannot be saved.
+var (
+	kvmLadder = []string{"host,migratable=no,+invtsc", "host,migratable=no,+invtsc,-arch-capabilities", "host,-arch-capabilities", "max"}
+	kvmSaved  = []string{"host", "host,-arch-capabilities", "max"}
+)
 
 const (
 	kvmCPUCache = "@kvm-cpu" // in the state root
+	kvmCPUSaved = "@kvm-cpu-saved"
 	probeLimit  = 10 * time.Second
 )
 
@@ -85,9 +89,13 @@ func lastLine(said []byte) string {
 	return last
 }
 
-// kvmCPU is the first CPU of the ladder with which the environment's QEMU starts here.
-func kvmCPU(stateRoot string, env *hermitEnv, machine string) (string, error) {
-	cache := filepath.Join(stateRoot, kvmCPUCache)
+// kvmCPU is the first CPU of the ladder with which the environment's QEMU starts here. saved says that the
+// machine's state is to be kept.
+func kvmCPU(stateRoot string, env *hermitEnv, machine string, saved bool) (string, error) {
+	cache, ladder := filepath.Join(stateRoot, kvmCPUCache), kvmLadder
+	if saved {
+		cache, ladder = filepath.Join(stateRoot, kvmCPUSaved), kvmSaved
+	}
 	key := probeKey(env)
 	if text, err := readFile(cache, 4096); err == nil {
 		if k, cpu, found := strings.Cut(string(text), "\n"); found && k == key {
@@ -95,7 +103,7 @@ func kvmCPU(stateRoot string, env *hermitEnv, machine string) (string, error) {
 		}
 	}
 	var errs error
-	for _, cpu := range kvmLadder {
+	for _, cpu := range ladder {
 		err := tryVM(env, &vmConfig{Machine: machine, Accel: "kvm", CPU: cpu})
 		if err == nil {
 			_ = writeFile(cache, []byte(key+"\n"+cpu), 0o600) // or it is tried again

@@ -33,7 +33,7 @@ func TestKVMLadder(t *testing.T) {
 		env, asked := fakeQEMU(t, `"`+want+`"`)
 		root := t.TempDir()
 		for range 2 {
-			if cpu, err := kvmCPU(root, env, "microvm"); cpu != want || err != nil {
+			if cpu, err := kvmCPU(root, env, "microvm", false); cpu != want || err != nil {
 				t.Errorf("%q, %v, want %q", cpu, err, want)
 			}
 		}
@@ -41,14 +41,14 @@ func TestKVMLadder(t *testing.T) {
 			t.Errorf("%s: asked %d times, want %d", want, n, i+1)
 		}
 		other, asked := fakeQEMU(t, "max")
-		if cpu, err := kvmCPU(root, other, "pc"); cpu != "max" || err != nil || asked() != len(kvmLadder) {
+		if cpu, err := kvmCPU(root, other, "pc", false); cpu != "max" || err != nil || asked() != len(kvmLadder) {
 			t.Errorf("another QEMU: %q, %v", cpu, err)
 		}
 	}
 	env, asked := fakeQEMU(t, "nothing")
 	root := t.TempDir()
 	for n := range 2 { // a failure is not kept
-		_, err := kvmCPU(root, env, "microvm")
+		_, err := kvmCPU(root, env, "microvm", false)
 		if err == nil || !strings.Contains(err.Error(), "KVM does not work with any CPU") || !strings.Contains(err.Error(), "qemu: assertion failed") || strings.Contains(err.Error(), "\n") {
 			t.Error(err)
 		}
@@ -60,8 +60,20 @@ func TestKVMLadder(t *testing.T) {
 		t.Fatal(err)
 	}
 	env, _ = fakeQEMU(t, "max")
-	if cpu, err := kvmCPU(root, env, "microvm"); cpu != "max" {
+	if cpu, err := kvmCPU(root, env, "microvm", false); cpu != "max" {
 		t.Error(cpu, err)
+	}
+	// A machine that is to be saved has no invtsc, also where that would work; both answers are kept.
+	env, asked = fakeQEMU(t, "*")
+	for range 2 {
+		for saved, want := range map[bool]string{false: kvmLadder[0], true: "host"} {
+			if cpu, err := kvmCPU(root, env, "microvm", saved); cpu != want || err != nil {
+				t.Errorf("saved %v: %q, %v, want %q", saved, cpu, err, want)
+			}
+		}
+	}
+	if n := asked(); n != 2 {
+		t.Errorf("asked %d times, want 2", n)
 	}
 }
 

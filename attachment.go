@@ -1,0 +1,165 @@
+// How a guest's tap is attached in the modes direct and shared, and who it takes itself for there.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// attachment is a guest's side of its network, before QEMU has it.
+type attachment struct {
+	*tap
+	rules int // netlink socket that owns the nftables
+	vhost int // /dev/vhost-net, or -1
+	lease *lease
+	mode  string // "direct" or "shared"
+
+	question *gatewayQuestion // of a restored guest
+}
+
+// close gives back our copies. If nobody else has any, that undoes it all.
+func (a *attachment) close() {
+	if a == nil {
+		return
+	}
+	for _, fd := range []int{a.tap.fd, a.rules, a.vhost} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// direct gives the guest all that the interface has.
+func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names *resolver) error {
+	a.lease = up.lease(names)
+	if vm.MTU != 0 {
+		a.lease.MTU = vm.MTU
+	}
+	if up.more != "" {
+		g.warnf("network: the guest has the interface %s, and not %s: the network mode \"shared\" would have both", up.name, up.more)
+	}
+	if names.loopback.IsValid() {
+		g.warnf("network: the guest does not reach the name server %v, which is the namespace's own: in the network mode \"shared\" it would", names.loopback)
+	}
+	if len(up.mac) != 6 {
+		return fmt.Errorf("interface %s is not of Ethernet's kind: the guest can share it, but not have it", up.name)
+	}
+	inner, outer, err := a.identities(vm)
+	if err != nil {
+		return err
+	}
+	outer.gateway = up.gateway
+	if vm.Keep {
+		outer.mac, outer.ip = inner.mac, inner.ip
+	}
+	if a.lease.MTU > up.mtu {
+		g.warnf("network: the guest sends packets of up to %d bytes, and the interface %s takes %d", a.lease.MTU, up.name, up.mtu)
+	}
+	if err := a.raise(l, a.lease.MTU); err != nil {
+		return err
+	}
+	if a.rules, err = makeTables(directRules(up.netInterface, a.tap, &inner, &outer)); errors.Is(err, unix.EPERM) || errors.Is(err, unix.EEXIST) {
+		return taken{fmt.Sprintf("the interface %s is another guest's", up.name)}
+	}
+	if vm.Saved != nil && up.gateway.IsValid() {
+		a.question = &gatewayQuestion{up.index, outer.mac, outer.ip.AsSlice(), up.gateway.AsSlice()}
+	}
+	return err
+}
+
+// identities are who the guest believes to be, and who it would be if it were started now. From here on
+// the lease is the former.
+func (a *attachment) identities(vm *vmConfig) (inner, outer identity, err error) {
+	if outer, err = a.lease.identity(); err != nil || vm.Saved == nil {
+		return outer, outer, err
+	}
+	a.lease = vm.Saved
+	inner, err = a.lease.identity()
+	return inner, outer, err
+}
+
+// nowhere is the network of a guest that must have a card, where there is no interface for it: nobody is
+// at the other end.
+func (a *attachment) nowhere(l links, vm *vmConfig, mac string) (err error) {
+	if a.lease = vm.Saved; a.lease == nil {
+		a.lease = linkLease(a.number, mac, ethernetMTU)
+	}
+	if err = a.raise(l, a.lease.MTU); err == nil {
+		a.rules, err = makeTables() // none: what a VMM is given has its place
+	}
+	return err
+}
+
+// lease is what the guest is to take itself for. A gateway out of its prefix, as beside an address /32,
+// is nothing that a Hermit kernel can use: it is told a prefix of two addresses, itself and a gateway
+// (see directRules).
+func (u *uplink) lease(names *resolver) *lease {
+	l := &lease{MAC: macText(append(u.mac[:len(u.mac):len(u.mac)], make([]byte, 6)...)), IP: u.address.Addr().String(), Bits: u.address.Bits(), DNS: names.names(""), MTU: u.mtu}
+	switch {
+	case !u.gateway.IsValid():
+	case u.onLink:
+		l.Gateway = u.gateway.String()
+	default:
+		l.Bits, l.Gateway = 31, neighbour(u.address.Addr()).String()
+	}
+	return l
+}
+
+// neighbour is the other address of the prefix of 31 bits.
+func neighbour(a netip.Addr) netip.Addr {
+	b := a.As4()
+	b[3] ^= 1
+	return netip.AddrFrom4(b)
+}
+
+// shared puts the guest on a link of its own behind the namespace.
+func (a *attachment) shared(l links, vm *vmConfig, mtu int, mac string, names *resolver) error {
+	if err := a.claim(l, vm.Ports); err != nil {
+		return err
+	}
+	gateway, _ := linkNet(a.number)
+	a.lease = linkLease(a.number, mac, mtu)
+	a.lease.DNS = names.names(a.lease.Gateway)
+	if vm.MTU != 0 {
+		a.lease.MTU = vm.MTU
+	}
+	inner, outer, err := a.identities(vm)
+	if err != nil {
+		return err
+	}
+	if err := a.raise(l, a.lease.MTU); err != nil {
+		return err
+	}
+	if err := forward(l); err != nil {
+		return err
+	}
+	// Connections of the loopback's are led to the guest, and the guest's to a resolver there.
+	if err := setSysctl("net/ipv4/conf/"+a.name+"/route_localnet", "1"); err != nil {
+		return err
+	}
+	if err := a.address(l, gateway); err != nil {
+		return err
+	}
+	var dns []portForward
+	if names.loopback.IsValid() {
+		dns = loopbackServers(names.loopback)
+	}
+	tables := []*nftTable{sharedRules(a.tap, vm.Ports, names.loopback, dns)}
+	if !inner.equal(&outer) {
+		tables = append(tables, translatedLink(a.tap, &inner, &outer))
+	}
+	if a.rules, err = makeTables(tables...); errors.Is(err, unix.EOPNOTSUPP) && len(tables) > 1 {
+		err = errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")
+	}
+	return err
+}
+
+// linkLease is for the guest on a private link.
+func linkLease(number int, mac string, mtu int) *lease {
+	gateway, guest := linkNet(number)
+	return &lease{MAC: mac, IP: netip.AddrFrom4(guest).String(), Bits: linkBits, Gateway: netip.AddrFrom4(gateway).String(), MTU: mtu}
+}
