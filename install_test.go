@@ -162,6 +162,12 @@ func TestInstall(t *testing.T) {
 	if got := rtReadOr(file); got != `{"runtimes": {"runh": {"runtimeArgs": ["-l", "warn"], "path": "/opt/runh"}}}` {
 		t.Errorf("by hand: %q", got)
 	}
+	// By hand, as docs/kubernetes.md has it.
+	_, got := r.install("containerd", "version = 4\nplugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options.SystemdCgroup = true\n", "--binary", "/usr/local/sbin/runh")
+	_, block, _ := strings.Cut(got, blockBegin)
+	if block, _, _ = strings.Cut(block, blockEnd); !strings.Contains(rtRead(t, "docs/kubernetes.md"), "```toml\n"+block+"```\n") {
+		t.Errorf("docs/kubernetes.md is without %s", block)
+	}
 	// The managers themselves read it.
 	needsPrograms(t, "containerd")
 	r.install("containerd", "version = 2\n")
