@@ -42,7 +42,7 @@ func TestDockerNetworkBridge(t *testing.T) {
 		c := k.start("-p", "29975:9975", "-p", "29976:53/udp", "--mac-address", "02:42:0a:0b:0c:0d", "--dns", "10.9.8.7", image, "net", ";", "dhcp", ";", "serve", "docker")
 		for range 2 {
 			out := k.logs(c, "serving as docker")
-			ip, gateway := k.inspect(c, "{{.NetworkSettings.IPAddress}}"), k.inspect(c, "{{.NetworkSettings.Gateway}}")
+			ip, gateway := k.inspect(c, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"), k.inspect(c, "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}")
 			for _, line := range []string{"net", "dhcp"} {
 				got := told(t, out, line)
 				if got["ip"] != ip || got["gateway"] != gateway || got["mac"] != "02:42:0a:0b:0c:0d" || got["dns"] != "10.9.8.7,0.0.0.0" || got["mask"] != "255.255.0.0" {
@@ -91,7 +91,7 @@ func TestDockerNetworkNames(t *testing.T) {
 func TestDockerNetworkJoined(t *testing.T) {
 	k := newDockHermit(t)
 	pod := k.start("bb", "sh", "-c", "while :; do echo side | nc -l -p 9000; done")
-	ip := k.inspect(pod, "{{.NetworkSettings.IPAddress}}")
+	ip := k.inspect(pod, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 	g := k.start("--network", "container:"+pod, "hermit", "connect", ip, "9000", "q", ";", "serve", "joined")
 	if out := k.logs(g, "serving as joined"); !strings.Contains(out, "connect "+ip+" 9000: side") {
 		t.Errorf("the guest's neighbour: %q", out)

@@ -400,7 +400,7 @@ func TestDockerNetworks(t *testing.T) {
 	}
 	k.want(k.run("--network", "host", "bb", "sh", "-c", "ip -o link show docker0 | wc -l"), 0, "1\n")
 	a := k.start("--ipc", "shareable", "bb", "sh", "-c", "while :; do echo answer | nc -l -p 5000; done")
-	ip := k.inspect(a, "{{.NetworkSettings.IPAddress}}")
+	ip := k.inspect(a, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 	k.eventually("another container reaches it", func() bool { return k.run("bb", "nc", "-w", "2", ip, "5000").out == "answer\n" })
 	k.want(k.run("--network", "container:"+a, "bb", "sh", "-c", "ip -o -4 addr show dev eth0 | grep -c "+ip), 0, "1\n")
 	k.want(k.run("--pid", "container:"+a, "--ipc", "container:"+a, "bb", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline | cut -c1-9"), 0, "sh -c whi\n")
