@@ -72,7 +72,11 @@ func (c *creation) startGuest(g *guest, root int) error {
 	var io vmmPipes
 	pidfd := p.forkVMM(jail, &io)
 	p.enterRoot()
-	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, c.g, jail.late && c.networkAtStart(g.vm))
+	filter, err := compileSeccomp(keeperSeccomp())
+	if err != nil {
+		return fmt.Errorf("the keeper's seccomp filter: %w", err)
+	}
+	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, c.g, &filter, jail.late && c.networkAtStart(g.vm))
 	if err := p.proceed(); err != nil {
 		return c.explain(err)
 	}

@@ -13,7 +13,7 @@ import (
 // becomeKeeper turns the init into the keeper: a runh that can be seen from
 // inside only through a read-only mount (CVE-2019-5736), root with no power
 // but to signal what is in its pid namespace.
-func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals, late bool) {
+func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals, filter *seccompFilter, late bool) {
 	c.sessionKeyring()
 	terminal := c.process.Terminal
 	if terminal {
@@ -68,6 +68,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	// What keeper.go asks of the Go runtime.
 	env := []string{"GOMAXPROCS=1"}
 	c.call(unix.SYS_CLOSE_RANGE, programFD, syncFD, unix.CLOSE_RANGE_CLOEXEC)
+	c.loadSeccomp(filter)
 	c.call(unix.SYS_EXECVEAT, keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
 }
 

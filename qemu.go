@@ -92,36 +92,17 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 
 // vmmSeccomp are the system calls that QEMU makes on vm's behalf, from its dynamic linker to its end.
 // It stands below QEMU's own -sandbox, which takes some of them away again once QEMU is set up: execve
-// is here for the start. What is not in the list looks absent (ENOSYS), as on an older kernel, and
-// libraries then do without: clone3, whose flags no filter can see, falls back to clone.
+// is here for the start.
 func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
-	absent := uint(unix.ENOSYS)
-	allow := func(names string, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
-		return specs.LinuxSyscall{Names: strings.Fields(names), Action: specs.ActAllow, Args: args}
-	}
-	s := &specs.LinuxSeccomp{
-		DefaultAction:   specs.ActErrno,
-		DefaultErrnoRet: &absent,
-		Architectures:   []specs.Arch{specs.ArchX86_64},
-		Syscalls: []specs.LinuxSyscall{
-			allow(vmmSyscalls),
-			// Threads, but no processes and no new namespaces (clone(2), the mask of Docker's profile).
-			allow("clone", specs.LinuxSeccompArg{
-				Index: 0, Op: specs.OpMaskedEqual,
-				Value: 0x7e020000 | unix.CLONE_THREAD | unix.CLONE_VM, ValueTwo: unix.CLONE_THREAD | unix.CLONE_VM,
-			}),
-		},
-	}
+	s := ownFilter(allowCalls(vmmSyscalls), allowThreads())
 	if vm.Share != "" {
-		s.Syscalls = append(s.Syscalls, allow("fstatfs"),
-			allow("socketpair", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_UNIX, Op: specs.OpEqualTo})) // virtiofsd gets one end
+		s.Syscalls = append(s.Syscalls, allowCalls("fstatfs"),
+			allowCalls("socketpair", argIs(0, unix.AF_UNIX))) // virtiofsd gets one end
 	}
 	if vm.Network == "user" {
 		s.Syscalls = append(s.Syscalls,
-			allow("accept accept4 bind connect getpeername listen recvfrom sendto shutdown"),
-			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_UNIX, Op: specs.OpEqualTo}),
-			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_INET, Op: specs.OpEqualTo}),
-			allow("socket", specs.LinuxSeccompArg{Index: 0, Value: unix.AF_INET6, Op: specs.OpEqualTo}))
+			allowCalls("accept accept4 bind connect getpeername listen recvfrom sendto shutdown"),
+			allowCalls("socket", argIs(0, unix.AF_UNIX)), allowCalls("socket", argIs(0, unix.AF_INET)), allowCalls("socket", argIs(0, unix.AF_INET6)))
 	}
 	return s
 }

@@ -206,6 +206,45 @@ func TestVMMSystemCalls(t *testing.T) {
 	}
 }
 
+// The keeper has a filter, in which nothing is missing of what it does in its life.
+func TestKeeperSystemCalls(t *testing.T) {
+	r := newHermit(t)
+	_, err := exec.LookPath("strace")
+	needs(t, err == nil, "strace")
+	c := r.guest("app", []string{"echo", "3", ";", "print", "waiting", ";", "spin"}, annotated("memory_size", "64")).create()
+	if status := rtRead(t, fmt.Sprintf("/proc/%d/status", c.pid)); !strings.Contains(status, "Seccomp:\t2\n") || !strings.Contains(status, "Seccomp_filters:\t1\n") {
+		t.Errorf("the keeper's filter: %q", status)
+	}
+	trace := r.dir + "/trace"
+	strace := exec.Command("strace", "-f", "-o", trace, "-p", fmt.Sprint(c.pid))
+	said := newSink(t)
+	strace.Stderr = said.w
+	r.must(strace.Start())
+	said.until("attached")
+	c.start()
+	c.stdin.WriteString("ab")
+	c.out.until("ab")
+	r.do("pause", c.id).ok()
+	r.do("resume", c.id).ok()
+	c.checkpoint(r.dir+"/img", "--leave-running")
+	c.stdin.WriteString("c")
+	c.out.until("waiting\n")
+	r.do("kill", c.id, "TERM").ok()
+	c.wait()
+	strace.Wait() // with what it traced
+	text := rtRead(t, trace)
+	for _, call := range []string{"ppoll(", "read(", "write(", "accept4(", "recvmsg(", "sendto(", "exit_group("} {
+		if !strings.Contains(text, call) {
+			t.Errorf("the trace has no %s", call)
+		}
+	}
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "ENOSYS") {
+			t.Errorf("the filter refuses %s", line)
+		}
+	}
+}
+
 // Everything that a guest says arrives, whoever reads it as slowly as may be, and costs no memory.
 func TestHermitFlood(t *testing.T) {
 	const size = 100 << 20

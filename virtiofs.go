@@ -210,18 +210,9 @@ const maxSharedFiles = 1 << 16
 
 // shareSeccomp are the system calls of either virtiofsd. No socket: the one it talks on is open.
 func shareSeccomp() *specs.LinuxSeccomp {
-	absent := uint(unix.ENOSYS)
-	return &specs.LinuxSeccomp{
-		DefaultAction:   specs.ActErrno,
-		DefaultErrnoRet: &absent,
-		Architectures:   []specs.Arch{specs.ArchX86_64},
-		Syscalls: []specs.LinuxSyscall{
-			{Names: strings.Fields(shareSyscalls), Action: specs.ActAllow},
-			{Names: []string{"clone"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 0x7e020000, Op: specs.OpMaskedEqual}}},
-			// Each thread has a umask and a cwd of its own.
-			{Names: []string{"unshare"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: unix.CLONE_FS, Op: specs.OpEqualTo}}},
-		},
-	}
+	return ownFilter(allowCalls(shareSyscalls),
+		allowCalls("clone", specs.LinuxSeccompArg{Index: 0, Value: newNamespaces, Op: specs.OpMaskedEqual}), // its child, too
+		allowCalls("unshare", argIs(0, unix.CLONE_FS)))                                                      // each thread has a umask and a cwd of its own
 }
 
 // Seen with strace in QEMU 7.2's virtiofsd and in virtiofsd 1.14; and what their other requests need.
