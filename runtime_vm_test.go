@@ -28,9 +28,11 @@ func TestVM(t *testing.T) {
 	const commands = " TestUpdateResources TestUpdateMemoryAndSwap TestUpdateBites TestPause TestPausedEnds TestEventsStats TestEventsOOM TestLifecycle TestKillAll"
 	for _, vm := range []vmMachine{
 		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"},
-		{name: "cgroup v1 and v2", cgroup: "hybrid", tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup"},
+		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup TestCriu"},
 		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
+		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures"},
+		{name: "systemd and iptables", systemd: true, criu: true, tests: "TestCriuPaused"},
 	} {
 		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
 	}
@@ -40,6 +42,7 @@ func TestVM(t *testing.T) {
 type vmMachine struct {
 	name, cgroup string
 	systemd      bool
+	criu         bool   // with the program, and what it calls
 	tests        string // names, in words
 }
 
@@ -155,10 +158,24 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	c.file(runtime, "src/runh")
 	c.file("testdata/docker-config.json", "src/testdata/docker-config.json")
 	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nmessagebus:x:100:100:bus:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
-	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_CGROUP=%s\n",
+	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_LIMIT=3m RUNH_TEST_CGROUP=%s RUNH_TEST_CRIU=%s\n",
 		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|"),
-		map[bool]string{true: "systemd"}[vm.systemd]))
+		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu]))
 	c.program("/usr/bin/strace")
+	if vm.criu {
+		c.program("/usr/sbin/criu")
+		c.program("/bin/tar") // by which criu saves what is in a tmpfs
+		c.program("/bin/gzip")
+	}
+	if vm.criu && vm.systemd { // the others have nftables in the kernel, and no program for it
+		c.program("/usr/sbin/xtables-nft-multi")
+		for _, name := range []string{"iptables", "iptables-restore", "ip6tables-restore"} {
+			c.file("/usr/sbin/xtables-nft-multi", "bin/"+name)
+		}
+		for _, name := range []string{"libxt_mark.so", "libxt_standard.so"} {
+			c.file(xtables+name, xtables[1:]+name)
+		}
+	}
 	if vm.systemd {
 		c.systemd()
 	}
@@ -169,6 +186,8 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	}
 	return c.err
 }
+
+const xtables = "/usr/lib/x86_64-linux-gnu/xtables/"
 
 // systemd packs it, a message bus, and the units for both and for the tests.
 func (c *cpio) systemd() {

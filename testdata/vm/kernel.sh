@@ -3,7 +3,10 @@
 # with the modules that tests use. It is not installed: this machine keeps the kernel that it has.
 set -eu
 dir=build/vm
-[ ! -e $dir/vmlinuz ] || exit 0
+modules="bfq brd loop overlay veth
+	unix_diag inet_diag tcp_diag udp_diag raw_diag netlink_diag af_packet_diag libcrc32c
+	nfnetlink nf_tables nf_defrag_ipv4 nf_defrag_ipv6 nf_conntrack nf_conntrack_netlink x_tables nft_compat xt_mark"
+[ "$(cat $dir/list 2>/dev/null)" != "$modules" ] || exit 0
 
 package() { apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\)$/\1/p' | head -n 1; }
 kernel=$(package)
@@ -15,8 +18,9 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 (cd "$tmp" && apt-get -qq -o APT::Sandbox::User=root download "$kernel" >/dev/null && dpkg-deb -x ./*.deb .)
 mkdir -p $dir
-for module in bfq brd loop overlay veth; do
+for module in $modules; do
 	find "$tmp/lib/modules" "$tmp/usr/lib/modules" -name "$module.ko*" -exec cp {} $dir ';' 2>/dev/null || true
 done
 cp "$tmp"/boot/vmlinuz-* $dir/vmlinuz
+echo "$modules" >$dir/list
 echo "make deps: unpacked $kernel into $dir"
