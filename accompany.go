@@ -104,7 +104,9 @@ func (c *creation) runFinish() error {
 
 // record makes the container known: terminal, state and pid file are there
 // before the init may outlive us.
-func (c *creation) record() error {
+func (c *creation) record() error { return c.recordAs(phaseCreated) }
+
+func (c *creation) recordAs(phase string) error {
 	if c.opts.consoleSocket != "" {
 		if err := sendMaster(c.opts.consoleSocket, c.master); err != nil {
 			return err
@@ -115,7 +117,7 @@ func (c *creation) record() error {
 			return err
 		}
 	}
-	c.Phase = phaseCreated
+	c.Phase = phase
 	if err := c.save(); err != nil {
 		return err
 	}

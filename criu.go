@@ -1,6 +1,6 @@
-// criu.go is checkpoint and restore for Linux containers: the program criu does both, and runh tells it what
-// it must know of a container: which mounts come from outside, where its root is, and whose stdin, stdout
-// and stderr it has. What is said is criu(8)'s command line, as criu 3.17 has it.
+// criu.go is checkpoint and restore for Linux containers, by the program criu: the flags of both, and checkpoint.
+// criuoutside.go has what of a container comes from outside and is not in its images, criurestore.go the way back,
+// criurpc.go the conversation.
 //
 // Contract: a failure is one line that ends with the name of criu's log. A restore that fails leaves nothing.
 
@@ -12,9 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -60,6 +58,11 @@ func (o *criuOptions) finish() (err error) {
 			return err
 		}
 	}
+	for _, ns := range o.emptyNS { // it always is: see leaveNamespaces
+		if err := oneOf("empty-ns", ns, "network"); err != nil {
+			return err
+		}
+	}
 	return oneOf("manage-cgroups-mode", o.manageCgroups, "", "soft", "full", "strict", "ignore")
 }
 
@@ -72,261 +75,171 @@ func (o *criuOptions) forGuest() error {
 	return nil
 }
 
-// args is criu's command line for what the flags say.
-func (o *criuOptions) args(action, log string) []string {
-	a := []string{
-		action, "--images-dir", o.imagePath, "--work-dir", o.workPath, "--log-file", log,
-		"--manage-cgroups=" + firstWord(o.manageCgroups, "soft"),
-	}
-	for _, x := range []struct {
-		on   bool
-		flag string
-	}{
-		{o.tcpEstablished, "--tcp-established"},
-		{o.tcpSkipInFlight, "--skip-in-flight"},
-		{o.linkRemap, "--link-remap"},
-		{o.extUnixSk, "--ext-unix-sk"},
-		{o.shellJob, "--shell-job"},
-		{o.lazyPages, "--lazy-pages"},
-		{o.fileLocks, "--file-locks"},
-		{o.autoDedup, "--auto-dedup"},
-	} {
-		if x.on {
-			a = append(a, x.flag)
+// criuConfig is the operator's, who may set there what no flag says; criu does without it.
+const criuConfig = "/etc/criu/runh.conf"
+
+// cgroupModes are criu_cg_mode.
+var cgroupModes = map[string]uint64{"ignore": 0, "": 3, "soft": 3, "full": 4, "strict": 5}
+
+// call is a request with what both directions have in common. The directories stay open until it has run.
+func (o *criuOptions) call(kind uint64, name, log string) (c *criuCall, closeDirs func(), err error) {
+	c = &criuCall{kind: kind, name: name, log: filepath.Join(o.workPath, log)}
+	var dirs []*os.File
+	closeDirs = func() {
+		for _, d := range dirs {
+			d.Close()
 		}
 	}
-	for _, ns := range o.emptyNS {
-		a = append(a, "--empty-ns", ns)
+	for field, path := range map[int]string{criuImagesDir: o.imagePath, criuWorkDir: o.workPath} {
+		d, err := os.Open(path)
+		if err != nil {
+			closeDirs()
+			return nil, nil, err
+		}
+		dirs = append(dirs, d)
+		c.opts.number(field, uint64(d.Fd()))
 	}
-	return a
+	c.opts.text(criuLogFile, log)
+	c.opts.number(criuLogLevel, 4) // everything
+	c.opts.flag(criuScripts, true)
+	c.opts.flag(criuOrphanTerminal, true)
+	c.opts.flag(criuExtUnixSk, o.extUnixSk)
+	c.opts.flag(criuTCPEstablished, o.tcpEstablished)
+	c.opts.flag(criuTCPSkipInFlight, o.tcpSkipInFlight)
+	c.opts.flag(criuShellJob, o.shellJob)
+	c.opts.flag(criuFileLocks, o.fileLocks)
+	c.opts.flag(criuAutoDedup, o.autoDedup)
+	c.opts.flag(criuLinkRemap, o.linkRemap)
+	c.opts.flag(criuLazyPages, o.lazyPages)
+	c.opts.number(criuCgroupMode, cgroupModes[o.manageCgroups])
+	c.opts.text(criuConfigFile, criuConfig)
+	if _, err := hostProgram("iptables-restore"); err != nil {
+		c.opts.number(criuNetworkLock, 2) // by nftables, which criu needs no program for
+	}
+	return c, closeDirs, nil
 }
-
-// criuStdio is a file of ours among the images: what stdin, stdout and stderr were.
-const criuStdio = "runh-stdio.json"
 
 // dump is checkpoint for a Linux container.
 func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) error {
-	action, log := "dump", "dump.log"
-	if o.preDump {
-		action = "pre-dump"
+	if err := checkCriuNamespaces(spec); err != nil {
+		return err
 	}
-	args := append(o.criuOptions.args(action, log), "--tree", strconv.Itoa(c.Pid), "--root", c.Rootfs)
-	if o.leaveRunning && !o.preDump {
-		args = append(args, "--leave-running")
-	}
-	if o.preDump || o.parentPath != "" {
-		args = append(args, "--track-mem")
-	}
-	if o.parentPath != "" {
-		args = append(args, "--prev-images-dir", o.parentPath) // relative to the images, says criu
-	}
-	if o.pageServer != "" {
-		host, port, err := net.SplitHostPort(o.pageServer)
-		if err != nil {
-			return fmt.Errorf("flag --page-server: %w", err)
-		}
-		args = append(args, "--page-server", "--address", host, "--port", port)
-	}
-	if o.statusFD != "" {
-		args = append(args, "--status-fd", o.statusFD)
-	}
-	for _, m := range externalMounts(spec, c.Bundle) {
-		args = append(args, "--external", "mnt["+m.inside+"]:"+m.inside)
-	}
-	args = append(args, criuNetwork(spec, nil)...)
 	for _, dir := range []string{o.imagePath, o.workPath} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	var stdio [3]string
-	for fd := range stdio {
-		stdio[fd], _ = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.Pid, fd)) // closed is ""
+	kind, name := uint64(criuDump), "dump"
+	if o.preDump {
+		kind, name = criuPreDump, "pre-dump"
 	}
-	if err := writeFile(filepath.Join(o.imagePath, criuStdio), encodeJSON(stdio[:], ""), 0o600); err != nil {
+	call, closeDirs, err := o.call(kind, name, "dump.log")
+	if err != nil {
 		return err
 	}
-	return runCriu(g, args, filepath.Join(o.workPath, log))
-}
-
-// externalMount is one that criu finds and must not save: it comes from outside.
-type externalMount struct{ inside, outside string }
-
-func externalMounts(spec *specs.Spec, bundle string) (found []externalMount) {
-	for _, m := range spec.Mounts {
-		if r, err := readMount(m, bundle); err == nil && r.bind {
-			found = append(found, externalMount{r.dest, r.source})
+	defer closeDirs()
+	call.opts.number(criuPid, uint64(c.Pid))
+	call.opts.text(criuRoot, c.Rootfs)
+	call.opts.flag(criuTrackMemory, o.preDump || o.parentPath != "")
+	if o.parentPath != "" {
+		call.opts.text(criuParentImages, o.parentPath) // relative to the images, says criu
+	}
+	if o.pageServer != "" {
+		if err := call.pageServer(o.pageServer); err != nil {
+			return err
 		}
 	}
-	for _, p := range spec.Linux.MaskedPaths {
-		found = append(found, externalMount{filepath.Clean("/" + p), "/dev/null"}) // a directory has a tmpfs, which criu saves
+	if o.statusFD != "" {
+		fd, err := strconv.ParseUint(o.statusFD, 10, 31)
+		if err != nil {
+			return fmt.Errorf("flag --status-fd: %q is not the number of a descriptor", o.statusFD)
+		}
+		call.opts.number(criuStatusFD, fd)
 	}
-	return found
+	if dir, _ := openCgroup(c.Cgroup).freezer(); dir != "" {
+		call.opts.text(criuFreezeCgroup, dir) // criu stops them all at once; the paused ones need it
+	}
+	out, err := c.leaveOutside(call, spec)
+	if err != nil {
+		return err
+	}
+	if err := call.leaveNamespaces(spec); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(o.imagePath, criuOutsideName), encodeJSON(out, ""), 0o600); err != nil {
+		return err
+	}
+	return c.runDump(g, call, o, spec)
 }
 
-// criuNetwork is for a network namespace that the container has joined: criu leaves it alone.
-func criuNetwork(spec *specs.Spec, inherited *os.File) []string {
+// runDump takes care that a network which others have, too, is not left as criu leaves it after a dump: locked, for connections
+// that go on elsewhere. What has stood still since the dump can as well be ended by us.
+func (c *container) runDump(g *globals, call *criuCall, o *checkpointOptions, spec *specs.Spec) (err error) {
+	stays := o.leaveRunning
+	net := namespaceOf(spec, specs.NetworkNamespace)
+	if !stays && !o.preDump && !o.tcpEstablished && net != nil && net.Path != "" {
+		stays = true
+		group := openCgroup(c.Cgroup)
+		if paused, _ := group.frozen(); !paused {
+			if err := group.freeze(); err != nil {
+				return err
+			}
+			defer func() {
+				if err != nil {
+					err = errors.Join(err, group.thaw())
+				}
+			}()
+		}
+	}
+	call.opts.flag(criuLeaveRunning, stays)
+	_, err = call.run(g)
+	return err
+}
+
+func (c *criuCall) pageServer(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("flag --page-server: %w", err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return fmt.Errorf("flag --page-server: %q is not the number of a port", port)
+	}
+	var m protoMessage
+	m.text(1, host)
+	m.number(2, n)
+	c.opts.message(criuPageServer, m)
+	return nil
+}
+
+// leaveNamespaces keeps out of the images what belongs to others: a network that is joined, and all of
+// the container's own but its existence. Who has given it interfaces gives them again: hooks, or the engine.
+func (c *criuCall) leaveNamespaces(spec *specs.Spec) error {
 	for _, ns := range spec.Linux.Namespaces {
 		var st unix.Stat_t
 		switch {
-		case ns.Type != specs.NetworkNamespace || ns.Path == "":
-		case inherited != nil:
-			return []string{"--inherit-fd", "fd[3]:extRootNetNS"}
-		case unix.Stat(ns.Path, &st) == nil:
-			return []string{"--external", fmt.Sprintf("net[%d]:extRootNetNS", st.Ino)}
+		case ns.Path == "" && ns.Type == specs.NetworkNamespace:
+			c.opts.number(criuEmptyNS, unix.CLONE_NEWNET)
+		case ns.Path == "" || criuJoined[ns.Type] == "":
+		case unix.Stat(ns.Path, &st) != nil:
+			return fmt.Errorf("namespace %q: %s is not there any more", ns.Type, ns.Path)
+		default:
+			c.opts.text(criuExternal, fmt.Sprintf("%s[%d]:%s", criuNamespace(ns.Type), st.Ino, criuJoined[ns.Type]))
 		}
 	}
 	return nil
 }
 
-// runCriu runs it to its end. files are its descriptors from 3 on; its stdio is ours, which the processes that it
-// restores inherit.
-func runCriu(g *globals, args []string, log string, files ...*os.File) error {
-	program := g.criu
-	if program == "" {
-		var err error
-		if program, err = hostProgram("criu"); err != nil {
-			return errors.New("a Linux container needs criu on the host: it is not installed (Debian: criu)")
-		}
-	}
-	g.debugf("%s %q", program, args)
-	p, err := os.StartProcess(program, append([]string{"criu"}, args...), &os.ProcAttr{
-		Files: append([]*os.File{os.Stdin, os.Stdout, os.Stderr}, files...), Env: os.Environ(),
-	})
-	if err != nil {
-		return fmt.Errorf("criu: %w", err)
-	}
-	state, err := p.Wait()
-	if err == nil && !state.Success() {
-		err = fmt.Errorf("criu %s: %s, see %s", args[0], state, log)
-	}
-	return err
+// criuJoined are the namespaces that criu can leave to others, and their names in the images (runc's).
+var criuJoined = map[specs.LinuxNamespaceType]string{
+	specs.NetworkNamespace: "extRootNetNS",
+	specs.PIDNamespace:     "extRootPidNS",
 }
 
-// restoreLinux is restore for a Linux container. The processes are criu's to make; the container around them is ours.
-func restoreLinux(g *globals, o *restoreOptions) error {
-	if _, err := os.Stat(filepath.Join(o.criu.imagePath, criuName)); err != nil {
-		return fmt.Errorf("%s holds no checkpoint: neither %s nor criu's %s is there", o.criu.imagePath, manifestName, criuName)
+// criuNamespace is the kernel's name for a kind.
+func criuNamespace(kind specs.LinuxNamespaceType) string {
+	if kind == specs.NetworkNamespace {
+		return "net"
 	}
-	var signals *signalRelay
-	if !o.detach {
-		signals = takeSignals()
-	}
-	runtime.LockOSThread() // for the mount namespace of this thread, and what it starts
-	c := &creation{g: g, opts: o.createOptions, master: -1}
-	for _, step := range []func() error{
-		c.readBundle,
-		func() error {
-			if c.spec.Process.Terminal {
-				return errors.New("process.terminal: a Linux container with a terminal cannot be restored yet")
-			}
-			return nil
-		},
-		c.claim,
-		c.makeBirthplace,
-		func() error { return c.init.cgroup.createRest() },
-		func() error { return c.criuRestore(o) },
-	} {
-		if err := step(); err != nil {
-			c.rollback()
-			return err
-		}
-	}
-	c.container.close()
-	if o.detach {
-		return nil
-	}
-	signals.relay(c.Pid, nil)
-	status := waitFor(c.Pid)
-	if o.keep {
-		return exitStatus(status)
-	}
-	again, err := openContainer(g, c.ID)
-	if err == nil {
-		err = again.destroy(g, c.spec)
-	}
-	if err != nil && !errors.Is(err, errNotExist) { // somebody else may have deleted it
-		return err
-	}
-	return exitStatus(status)
-}
-
-// criuRestore has criu make the processes, and records them. The root that criu is given must be a mount: it is
-// one in a mount namespace of this thread's, which nobody else sees and which ends with it.
-func (c *creation) criuRestore(o *restoreOptions) error {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	root := c.container.Rootfs
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
-		return fmt.Errorf("mount propagation: %w", err)
-	}
-	if err := unix.Mount(root, root, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("mount %s: %w", root, err)
-	}
-	const log = "restore.log"
-	pidFile := filepath.Join(c.dir, "criu.pid")
-	args := append(o.criu.args("restore", log), "--root", root, "--restore-detached", "--restore-sibling", "--pidfile", pidFile)
-	for _, m := range externalMounts(c.spec, c.opts.bundle) {
-		args = append(args, "--external", "mnt["+m.inside+"]:"+m.outside)
-	}
-	if o.lsmProfile != "" {
-		args = append(args, "--lsm-profile", o.lsmProfile)
-	}
-	if o.lsmMountContext != "" {
-		args = append(args, "--lsm-mount-context", o.lsmMountContext)
-	}
-	var files []*os.File
-	for _, ns := range c.spec.Linux.Namespaces {
-		if ns.Type == specs.NetworkNamespace && ns.Path != "" {
-			f, err := os.Open(ns.Path)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			files = append(files, f)
-			args = append(args, criuNetwork(c.spec, f)...)
-		}
-	}
-	data, err := readFile(filepath.Join(o.criu.imagePath, criuStdio), 1<<16)
-	var stdio []string
-	if err == nil && decodeJSON(string(data), &stdio) == nil {
-		for fd, was := range stdio {
-			if fd < 3 && strings.HasPrefix(was, "pipe:[") {
-				args = append(args, "--inherit-fd", fmt.Sprintf("fd[%d]:%s", fd, was))
-			}
-		}
-	}
-	if err := os.MkdirAll(o.criu.workPath, 0o700); err != nil {
-		return err
-	}
-	if err := runCriu(c.g, args, filepath.Join(o.criu.workPath, log), files...); err != nil {
-		return err
-	}
-	data, err = readFile(pidFile, 64)
-	os.Remove(pidFile)
-	if err == nil {
-		c.Pid, err = strconv.Atoi(strings.TrimSpace(string(data)))
-	}
-	if err == nil {
-		c.StartTime, err = processStart(c.Pid)
-	}
-	if err != nil {
-		return fmt.Errorf("criu says it has restored the container, but not as which process: %w", err)
-	}
-	c.onFailure(func() {
-		c.init.cgroup.killAll(unix.SIGKILL)
-		c.end()
-	})
-	c.Phase = phaseRunning
-	if err := c.save(); err != nil {
-		return err
-	}
-	if c.opts.pidFile != "" {
-		if err := writePidFile(c.opts.pidFile, c.Pid); err != nil {
-			return err
-		}
-		c.onFailure(func() { os.Remove(c.opts.pidFile) })
-	}
-	return c.runPoststart(c.spec)
+	return string(kind)
 }

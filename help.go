@@ -329,7 +329,8 @@ The guest of a Hermit container is stopped, its machine is written to DIR
 (./checkpoint), which must hold nothing else, and the container is ended and
 deleted; with --leave-running it goes on. DIR then has manifest.json and state;
 they can be copied. A checkpoint that fails leaves the container running. For
-Linux containers all flags are criu's, which must be installed.
+Linux containers all flags are criu's, which must be installed; its log is
+dump.log in the working directory (by default DIR).
 
 flags:
   --image-path DIR, --leave-running
@@ -347,6 +348,8 @@ const helpRestore = `runh restore [flags] ID - bring a saved container back
 As run, but the guest goes on where it was saved. Bundle and host must be what
 they were: application, loader, QEMU, machine, CPU and memory are compared
 before QEMU starts. Others find the guest under the new container's address.
+A Linux container gets the mounts, limits and namespaces of its new config.json;
+criu's log is restore.log.
 
 flags:
   -b, --bundle DIR, --image-path DIR, --pid-file FILE, -d, --detach

@@ -219,6 +219,16 @@ func (c *container) hookState(status specs.ContainerState, pid int) specs.State 
 // "created", as by crun: they come after step 2 of the life cycle (runtime.md),
 // which is where "creating" ends. runc says "creating".
 func (c *creation) runCreateHooks() error {
+	if err := c.runRuntimeHooks(); err != nil {
+		return err
+	}
+	state := c.hookState(specs.StateCreated, pidInside(c.Pid))
+	createContainer := hookRun{kind: "createContainer", hooks: c.spec.Hooks.CreateContainer, state: state, cwd: c.Rootfs, join: c.Pid}
+	return createContainer.run()
+}
+
+// runRuntimeHooks runs those of them that stay in the host's namespaces.
+func (c *creation) runRuntimeHooks() error {
 	h := c.spec.Hooks
 	state := c.hookState(specs.StateCreated, c.Pid)
 	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
@@ -227,12 +237,7 @@ func (c *creation) runCreateHooks() error {
 		return err
 	}
 	createRuntime := hookRun{kind: "createRuntime", hooks: h.CreateRuntime, state: state, cwd: c.Bundle}
-	if err := createRuntime.run(); err != nil {
-		return err
-	}
-	state.Pid = pidInside(c.Pid)
-	createContainer := hookRun{kind: "createContainer", hooks: h.CreateContainer, state: state, cwd: c.Rootfs, join: c.Pid}
-	return createContainer.run()
+	return createRuntime.run()
 }
 
 // runStartHooks runs what comes right before the process, in its place.

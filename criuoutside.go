@@ -1,0 +1,229 @@
+// criuoutside.go is what a container has from outside, and criu must not look for inside: the host's files that
+// are mounted in it, and stdin, stdout and stderr. A file of ours among criu's images names them. What stands for each
+// in the restored container, the new config.json says, and the stdio of restore.
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+const criuOutsideName = "runh.json"
+
+// criuOutside is that file. Names are those that criu's images have.
+type criuOutside struct {
+	Stdio  []string `json:"stdio"`  // "": the container's own
+	Mounts []string `json:"mounts"` // by config.json, which may name them by symbolic links
+}
+
+// leaveOutside tells a dump what comes from outside.
+func (c *container) leaveOutside(call *criuCall, spec *specs.Spec) (*criuOutside, error) {
+	table, err := readFile(fmt.Sprintf("/proc/%d/mountinfo", c.Pid), 16<<20)
+	if err != nil {
+		return nil, errNotRunning
+	}
+	inside := map[string]bool{} // mount ids
+	var points []string
+	for line := range bytes.Lines(table) {
+		if f := bytes.Fields(line); len(f) > 4 {
+			inside[string(f[0])] = true
+			points = append(points, unescapeMount(string(f[4])))
+		}
+	}
+	out := &criuOutside{}
+	for fd := range 3 {
+		name := c.stdioOutside(fd, inside)
+		if strings.HasPrefix(name, "file[") {
+			call.opts.text(criuExternal, name)
+		}
+		out.Stdio = append(out.Stdio, name)
+	}
+	sources, err := readSources(spec, c.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	for i := range sources {
+		s := &sources[i]
+		point, dir := c.resolve(s.name)
+		if !dir || !s.alone { // a masked directory has a tmpfs of the container's own
+			s.point = point
+		}
+	}
+	v2 := openCgroup(c.Cgroup).v2
+	for _, point := range points {
+		name, found := sources.nameOf(point, v2)
+		if found && !slices.Contains(out.Mounts, name) {
+			out.Mounts = append(out.Mounts, name)
+			call.opts.text(criuExternal, "mnt["+point+"]:"+name)
+		}
+	}
+	return out, nil
+}
+
+// stdioOutside is criu's name for a pipe, or for a file on a mount that is not the container's. Terminals it knows.
+func (c *container) stdioOutside(fd int, inside map[string]bool) string {
+	path := fmt.Sprintf("/proc/%d/fd/%d", c.Pid, fd)
+	if link, _ := os.Readlink(path); strings.HasPrefix(link, "pipe:[") {
+		return link
+	}
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil { // closed
+		return ""
+	}
+	const unix98 = 136 // the first of eight majors of pseudo-terminals: devices.txt
+	kind, major := st.Mode&unix.S_IFMT, unix.Major(uint64(st.Rdev))
+	if kind != unix.S_IFREG && kind != unix.S_IFCHR || kind == unix.S_IFCHR && major >= unix98 && major < unix98+8 {
+		return ""
+	}
+	info, _ := readFile(fmt.Sprintf("/proc/%d/fdinfo/%d", c.Pid, fd), 1<<16)
+	for line := range strings.Lines(string(info)) {
+		if id, found := strings.CutPrefix(line, "mnt_id:"); found && !inside[strings.TrimSpace(id)] {
+			n, _ := strconv.Atoi(strings.TrimSpace(id))
+			return fmt.Sprintf("file[%x:%x]", n, st.Ino)
+		}
+	}
+	return ""
+}
+
+// resolve is where a path of config.json leads in the container, without symbolic links; "" is nowhere.
+func (c *container) resolve(path string) (point string, dir bool) {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", false
+	}
+	defer unix.Close(root)
+	fd, err := openBeneath(root, path)
+	if err != nil {
+		return "", false
+	}
+	defer unix.Close(fd)
+	point, _ = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	return point, isDir(fd)
+}
+
+func openBeneath(root int, path string) (int, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	for {
+		fd, err := unix.Openat2(root, path, &how)
+		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: openat2(2), a rename raced with ".."
+			return fd, err
+		}
+	}
+}
+
+func isDir(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// makePoint makes a mount point that a new root does not have yet, as create would.
+func makePoint(root int, path string, dir bool) error {
+	parent, name := root, ""
+	parts := strings.Split(beneath(path), "/")
+	for i := range parts {
+		fd, err := openBeneath(root, strings.Join(parts[:i+1], "/"))
+		if err == unix.ENOENT {
+			name = parts[i]
+			if i < len(parts)-1 || dir {
+				err = unix.Mkdirat(parent, name, 0o755)
+			} else {
+				err = unix.Mknodat(parent, name, unix.S_IFREG|0o644, 0)
+			}
+			if err == nil {
+				fd, err = openBeneath(root, strings.Join(parts[:i+1], "/"))
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("make the mount point %s: %w", path, err)
+		}
+		defer unix.Close(fd)
+		parent = fd
+	}
+	return nil
+}
+
+// A mountSource is a place in config.json where something is mounted.
+type mountSource struct {
+	name   string // as it is written there
+	point  string // at checkpoint: where that is
+	source string // of the host's; "" is none: a file system of the container's own
+	alone  bool   // nothing can be mounted below it
+	groups bool   // a mount of type cgroup, without a cgroup namespace: cgroup v1 has a tmpfs there, and the cgroups in it
+}
+
+type mountSources []mountSource
+
+func readSources(spec *specs.Spec, bundle string) (all mountSources, err error) {
+	for _, m := range spec.Mounts {
+		r, err := readMount(m, bundle)
+		if err != nil {
+			return nil, err
+		}
+		s := mountSource{name: r.dest}
+		switch {
+		case r.remount:
+			continue
+		case r.idmap || len(r.uids) > 0:
+			return nil, fmt.Errorf("mount %s: criu does not know id maps of mounts", r.dest)
+		case r.bind:
+			s.source = r.source
+		case r.fstype == "cgroup" || r.fstype == "cgroup2":
+			s.groups = !hasNamespace(spec, specs.CgroupNamespace)
+		}
+		all = append(all, s)
+	}
+	devices, err := specDevices(spec.Linux.Devices)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range devices { // mounted where they may not be made
+		all = append(all, mountSource{name: d.path, source: d.path, alone: true})
+	}
+	for _, p := range spec.Linux.MaskedPaths { // a directory has a tmpfs instead, which is its own
+		all = append(all, mountSource{name: filepath.Clean("/" + p), source: "/dev/null", alone: true})
+	}
+	return all, nil
+}
+
+// nameOf is the name of a mount from outside: that of the innermost source it belongs to, and the way on from there.
+func (all mountSources) nameOf(point string, v2 bool) (name string, outside bool) {
+	best := mountSource{}
+	for _, s := range all {
+		if len(s.point) >= len(best.point) && s.point != "" && (point == s.point || !s.alone && strings.HasPrefix(point, s.point+"/")) {
+			best = s
+		}
+	}
+	return best.name + strings.TrimPrefix(point, best.point), best.source != "" || best.groups && (point == best.point) == v2
+}
+
+// sourceOf is what a name stands for now.
+func (all mountSources) sourceOf(name string, group *cgroup) (string, error) {
+	best, rest := mountSource{}, ""
+	for _, s := range all {
+		way, found := strings.CutPrefix(name, s.name)
+		if found && len(s.name) >= len(best.name) && (way == "" || !s.alone && way[0] == '/') {
+			best, rest = s, way
+		}
+	}
+	if best.groups {
+		for _, m := range cgroupMountPlan(group, false) {
+			if rest == "" && m.Name == "" || rest == "/"+m.Name {
+				return filepath.Join(m.Host, m.Source), nil
+			}
+		}
+	}
+	if best.source == "" {
+		return "", errors.New("is of a container with a mount on " + name + ", which config.json has not")
+	}
+	return filepath.Join(best.source, filepath.Clean("/"+rest)), nil
+}
