@@ -58,7 +58,7 @@ type globals struct {
 type command struct {
 	name    string
 	summary string
-	help    string // usage, prose and worked examples, see help.go
+	help    string // usage, prose and worked examples, see helptext.go
 	run     func(g *globals, args []string) error
 	// stdio: the command hands its own stdin, stdout and stderr to a
 	// container, so no log line may go there.

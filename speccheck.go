@@ -24,7 +24,7 @@ import (
 // those before it: a process, a root and linux are there.
 func checkSpec(s *specs.Spec) error {
 	for _, check := range []func(*specs.Spec) error{
-		checkVersion, checkProcess, checkCapabilities, checkRlimits, checkRoot,
+		checkVersion, checkProcess, checkRlimits, checkRoot,
 		checkMounts, checkHooks, checkNamespaces, checkIDMappings, checkSysctl,
 		checkLinux, checkDomain, checkNetDevices, checkAgent, checkIDMappedMounts,
 	} {
@@ -63,7 +63,10 @@ func checkProcess(s *specs.Spec) error {
 		// started is a mistake, which create is the place to report.
 		return errors.New("process is missing")
 	}
-	return checkProcessValues(p, "process")
+	if err := checkProcessValues(p, "process"); err != nil {
+		return err
+	}
+	return checkCapabilities(p.Capabilities)
 }
 
 // checkProcessValues also serves exec's --process file.
@@ -108,56 +111,6 @@ func checkProcessValues(p *specs.Process, where string) error {
 }
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
-
-// checkCapabilities refuses names that no kernel knows: they are typing
-// mistakes. Names that this kernel lacks or cannot grant are a warning, which
-// is process.go's (config.md: "SHOULD NOT fail").
-func checkCapabilities(s *specs.Spec) error {
-	c := s.Process.Capabilities
-	if c == nil {
-		return nil
-	}
-	for _, set := range []struct {
-		name string
-		caps []string
-	}{
-		{"bounding", c.Bounding},
-		{"effective", c.Effective},
-		{"inheritable", c.Inheritable},
-		{"permitted", c.Permitted},
-		{"ambient", c.Ambient},
-	} {
-		for _, name := range set.caps {
-			if capabilityNumber(name) < 0 {
-				return fmt.Errorf("process.capabilities.%s: unknown capability %q", set.name, name)
-			}
-		}
-	}
-	return nil
-}
-
-// capabilityNames is indexed by the kernel's number (linux/capability.h).
-var capabilityNames = [...]string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID",
-	"CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE",
-	"CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK",
-	"CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
-	"CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE",
-	"CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE",
-	"CAP_AUDIT_CONTROL", "CAP_SETFCAP", "CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG",
-	"CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
-	"CAP_CHECKPOINT_RESTORE",
-}
-
-// capabilityNumber is -1 for an unknown name.
-func capabilityNumber(name string) int {
-	for i, n := range capabilityNames {
-		if n == name {
-			return i
-		}
-	}
-	return -1
-}
 
 func checkRlimits(s *specs.Spec) error {
 	for i, limit := range s.Process.Rlimits {
