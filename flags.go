@@ -162,7 +162,7 @@ func oneOf(flag, value string, allowed ...string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("flag --%s: %q is not one of %s", flag, value, strings.Join(allowed, ", "))
+	return fmt.Errorf("flag --%s: %q is not one of %s", flag, value, strings.TrimPrefix(strings.Join(allowed, ", "), ", ")) // "" is "not given"
 }
 
 // The options of each command, as its owner gets them.

@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -93,6 +96,37 @@ func TestCheckpointNetwork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A guest that keeps its addresses keeps its connections.
+func TestCheckpointConnection(t *testing.T) {
+	r := newHermit(t)
+	w := newWorld(r)
+	p, q := w.pod("10.88.0.2/24"), w.pod("10.88.0.9/24")
+	c := r.attached(p, "app", "net ; serve it", "network=direct", "memory_size=64").create().start()
+	c.out.until("serving as it\n")
+	conn, err := w.dial("tcp", "10.88.0.2:80")
+	r.must(err)
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(rtLimit))
+	in := bufio.NewReader(conn)
+	hear := func(word string) {
+		t.Helper()
+		if got, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(got, word) {
+			t.Fatalf("%q, %v, want %q", got, err, word)
+		}
+	}
+	hear("it 10.88.0.1:")
+	io.WriteString(conn, "before\n")
+	hear("before\n")
+	c.checkpoint(r.dir + "/img")
+	c.life()
+	p.ip("link", "set", "eth0", "down")
+	d := c.moved(q)
+	d.launch("restore", "--detach", "--network-identity", "kept", "--image-path", r.dir+"/img", "--work-path", r.dir).ok()
+	io.WriteString(conn, "after\n")
+	hear("after\n")
+	c.moved(q).launch("restore", "--detach", "--network-identity", "new", "--image-path", r.dir+"/img").fails(`flag --network-identity: "new" is not one of renewed, kept`)
 }
 
 // A guest and its twin on one network, and behind one namespace: each has an address of its own for others, and they reach each other.
