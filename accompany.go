@@ -66,6 +66,9 @@ func (c *creation) atMounted() error {
 		return c.explain(errStubDied)
 	}
 	c.Pid, c.StartTime = c.child, start
+	if err := c.Rdt.join(c.child); err != nil {
+		return err
+	}
 	if c.spec.Hooks != nil {
 		c.hooked = true
 		if err := c.runCreateHooks(); err != nil {

@@ -129,7 +129,9 @@ func (c *creation) readBundle() error {
 		spec.Linux = &specs.Linux{}
 	}
 	if spec.Linux.IntelRdt != nil {
-		return noResctrl("/sys/fs/resctrl")
+		if _, err := findResctrl(); err != nil {
+			return err
+		}
 	}
 	rootfs, err := rootfsPath(bundle, spec)
 	if err != nil {
@@ -219,6 +221,12 @@ func (c *creation) claim() error {
 		return err
 	}
 	made.Cgroup = c.init.cgroup.state()
+	if r := c.spec.Linux.IntelRdt; r != nil {
+		if made.Rdt, err = makeRdt(resctrlRoot, made.ID, r); err != nil {
+			return err
+		}
+		c.onFailure(func() { made.Rdt.remove() })
+	}
 	return made.save()
 }
 

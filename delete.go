@@ -93,6 +93,9 @@ func (c *container) destroy(g *globals, spec *specs.Spec) error {
 	if err := group.destroy(); err != nil {
 		return err
 	}
+	if err := c.Rdt.remove(); err != nil {
+		return err
+	}
 	if err := c.detach(spec); err != nil {
 		g.warnf("network: %v", err) // nothing that depends on it is left
 	}

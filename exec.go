@@ -216,6 +216,13 @@ func (e *execution) launch(c *container) error {
 	if err != nil {
 		return err
 	}
+	for _, name := range c.Rdt.tasks() {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		tasks = append(tasks, f)
+	}
 	var taskFDs []valueAt
 	for _, t := range tasks {
 		defer t.Close()

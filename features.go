@@ -21,7 +21,7 @@ func cmdFeatures(g *globals, args []string) error {
 }
 
 func supported() *features.Features {
-	yes, no := true, false
+	yes := true
 	return &features.Features{
 		OCIVersionMin: "1.0.0",
 		OCIVersionMax: specs.Version,
@@ -41,7 +41,7 @@ func supported() *features.Features {
 			},
 			Apparmor:        &features.Apparmor{Enabled: &yes},
 			Selinux:         &features.Selinux{Enabled: &yes},
-			IntelRdt:        &features.IntelRdt{Enabled: &no},
+			IntelRdt:        &features.IntelRdt{Enabled: &yes, Schemata: &yes, Monitoring: &yes},
 			MemoryPolicy:    &features.MemoryPolicy{Modes: texts(memoryModes), Flags: texts(memoryFlags)},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
 			NetDevices:      &features.NetDevices{Enabled: &yes},

@@ -268,8 +268,8 @@ flags:
   --cpuset-cpus LIST, --cpuset-mems LIST
   --pids-limit N, --blkio-weight N
   --kernel-memory-tcp BYTES: cgroup v1 only
-  --l3-cache-schema TEXT, --mem-bw-schema TEXT: refused, this build does not
-                         set Intel RDT schemata
+  --l3-cache-schema TEXT, --mem-bw-schema TEXT: of the container's group in
+                         resctrl, if linux.intelRdt has given it one
   --kernel-memory BYTES: read and ignored, as the kernel does
 `
 

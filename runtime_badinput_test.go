@@ -3,6 +3,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,20 +197,19 @@ func rtEditState(p, member string, value any) error {
 	return os.WriteFile(p, b, 0o600)
 }
 
-// linux.intelRdt is refused with the reason, where the processor or the kernel has nothing of the kind and where it has.
+// linux.intelRdt without resctrl, and with a name that is none.
 func TestIntelRdt(t *testing.T) {
 	r := newRT(t)
 	r.onlyRunh("the text is runh's")
-	want := noResctrl("/sys/fs/resctrl").Error()
-	r.bundle([]string{"true"}, func(s *specs.Spec) {
-		s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:0=f"}
-	}).tryCreate().fails(want)
-	dir := t.TempDir()
-	if err := noResctrl(dir); !errorHas(err, "linux.intelRdt: this host offers no resource control by the processor") {
-		t.Error(err)
+	rdt := func(closID string) func(*specs.Spec) {
+		return func(s *specs.Spec) {
+			s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: closID, L3CacheSchema: "L3:0=f"}
+		}
 	}
-	r.must(os.WriteFile(dir+"/schemata", nil, 0o600))
-	if err := noResctrl(dir); !errorHas(err, "not supported by this build") {
-		t.Error(err)
+	if _, err := findResctrl(); err != nil {
+		r.bundle([]string{"true"}, rdt("gold")).tryCreate().fails("linux.intelRdt: this host offers no resource control by the processor")
+	}
+	for _, name := range []string{"..", "a/b", "info", "mon_groups", "../x"} {
+		r.bundle([]string{"true"}, rdt(name)).tryCreate().fails(fmt.Sprintf("linux.intelRdt.closID is %q: it must be the name of a group of resctrl", name))
 	}
 }

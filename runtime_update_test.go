@@ -324,7 +324,7 @@ func TestUpdateFails(t *testing.T) {
 		}
 	}
 	for _, flag := range []string{"--l3-cache-schema", "--mem-bw-schema"} {
-		r.do("update", flag, "L3:0=f", c.id).fails("RDT")
+		r.do("update", flag, "L3:0=f", c.id).fails("the container has no linux.intelRdt")
 	}
 	r.do("update", "--pids-limit", "9", "nosuch-"+r.token).fails("does not exist")
 	c.wantStatus("running")

@@ -331,6 +331,9 @@ func checkOrdinaryUser(s *specs.Spec) error {
 
 func checkLinux(s *specs.Spec) error {
 	l := s.Linux
+	if err := checkRdt(l.IntelRdt); err != nil {
+		return err
+	}
 	for i, d := range l.Devices {
 		switch {
 		case !filepath.IsAbs(d.Path) || hasNUL(d.Path):

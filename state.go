@@ -56,6 +56,7 @@ type state struct {
 	Owner       string            `json:"owner"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Cgroup      cgroupState       `json:"cgroup"`
+	Rdt         *rdtState         `json:"rdt,omitempty"`
 	Uncovered   uint64            `json:"uncovered,omitempty"` // without a mount namespace: see hostmounts.go
 	Hermit      *hermitState      `json:"hermit,omitempty"`
 }

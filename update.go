@@ -17,6 +17,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -29,7 +30,7 @@ import (
 )
 
 func cmdUpdate(g *globals, args []string) error {
-	id, r, err := parseUpdate(g, args)
+	id, r, schemata, err := parseUpdate(g, args)
 	if err != nil {
 		return err
 	}
@@ -42,8 +43,14 @@ func cmdUpdate(g *globals, args []string) error {
 	if c.Kind == "hermit" && c.Hermit != nil {
 		warning, err = c.Hermit.follow(r)
 	}
+	if err == nil && len(schemata) > 0 && c.Rdt == nil {
+		err = errors.New("the container has no linux.intelRdt, whose schemata could be set")
+	}
 	if err == nil {
 		err = c.update(r)
+	}
+	if err == nil && len(schemata) > 0 {
+		err = c.Rdt.write(schemata)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)
@@ -54,8 +61,10 @@ func cmdUpdate(g *globals, args []string) error {
 	return nil
 }
 
-func parseUpdate(g *globals, args []string) (id string, r *specs.LinuxResources, err error) {
-	var file, kernel, rdt string
+// parseUpdate also returns lines for resctrl, which are no resources.
+func parseUpdate(g *globals, args []string) (id string, r *specs.LinuxResources, schemata []string, err error) {
+	var file, kernel string
+	var rdt specs.LinuxIntelRdt
 	var weight *uint16
 	m, p, pids := new(specs.LinuxMemory), new(specs.LinuxCPU), new(specs.LinuxPids)
 	words, err := parseFlags([]flagDef{
@@ -77,17 +86,14 @@ func parseUpdate(g *globals, args []string) (id string, r *specs.LinuxResources,
 		{"cpuset-mems", "", &p.Mems},
 		{"pids-limit", "", numberFlag(&pids.Limit)},
 		{"blkio-weight", "", numberFlag(&weight)},
-		{"l3-cache-schema", "", &rdt},
-		{"mem-bw-schema", "", &rdt},
+		{"l3-cache-schema", "", &rdt.L3CacheSchema},
+		{"mem-bw-schema", "", &rdt.MemBwSchema},
 	}, args, false)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if id, err = onlyID(words); err != nil {
-		return "", nil, err
-	}
-	if rdt != "" {
-		return "", nil, fmt.Errorf("schema %q: this build does not set Intel RDT schemata", rdt)
+		return "", nil, nil, err
 	}
 	if kernel != "" {
 		g.warnf("the limit of kernel memory is ignored: the kernel has none any more")
@@ -95,13 +101,13 @@ func parseUpdate(g *globals, args []string) (id string, r *specs.LinuxResources,
 	r = new(specs.LinuxResources)
 	if file != "" {
 		if r, err = readResources(file); err != nil {
-			return "", nil, err
+			return "", nil, nil, err
 		}
 	}
 	overlayResources(r, &specs.LinuxResources{
 		Memory: m, CPU: p, Pids: pids, BlockIO: &specs.LinuxBlockIO{Weight: weight},
 	})
-	return id, r, nil
+	return id, r, schemataLines(&rdt), nil
 }
 
 // readResources reads OCI resources; "-" is standard input.
