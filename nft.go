@@ -38,6 +38,7 @@ type nftTable struct {
 	name   string
 	batch  []byte
 	seq    uint32
+	last   int // where in the batch the last message begins
 }
 
 // expr is one expression of a rule: a test, which ends the rule if it fails, or a deed.
@@ -75,6 +76,7 @@ func (t *nftTable) message(kind uint16, family byte, resource uint16, flags netl
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
+	t.last = len(t.batch)
 	size := unix.NLMSG_HDRLEN + 4 + len(data)
 	b := binary.NativeEndian.AppendUint32(t.batch, uint32(size))
 	b = binary.NativeEndian.AppendUint16(b, kind)
@@ -128,8 +130,10 @@ func makeTables(tables ...*nftTable) (fd int, err error) {
 
 // send has the kernel make one, which belongs to the socket.
 func (t *nftTable) send(fd int) error {
-	last := t.seq
-	t.message(unix.NFNL_MSG_BATCH_END, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, netlink.Acknowledge)
+	// The acknowledgement is asked for with the last message of the table: before Linux 6.10 the end of a batch gets none.
+	last := t.seq - 1
+	binary.NativeEndian.PutUint16(t.batch[t.last+6:], binary.NativeEndian.Uint16(t.batch[t.last+6:])|uint16(netlink.Acknowledge))
+	t.message(unix.NFNL_MSG_BATCH_END, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES, 0)
 	if err := unix.Sendto(fd, t.batch, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
