@@ -131,6 +131,9 @@ func (u *systemdUnit) start(c *cgroup, pid int) error {
 		return err
 	}
 	defer conn.close()
+	if pid != 0 && conn.countsElsewhere() {
+		return fmt.Errorf("systemd unit %s: systemd is in another pid namespace and would take our process %d for another: use the cgroupfs driver", u.name, pid)
+	}
 	properties := []unitProperty{
 		{"Description", "runh container"},
 		{"DefaultDependencies", false},

@@ -119,6 +119,13 @@ func dialDBus(socket string) (*systemdConn, error) {
 
 func (c *systemdConn) close() { unix.Close(c.fd) }
 
+// countsElsewhere: the manager is outside of our pid namespace. A pid of ours
+// is another process's there.
+func (c *systemdConn) countsElsewhere() bool {
+	peer, err := unix.GetsockoptUcred(c.fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && peer.Pid == 0
+}
+
 func (c *systemdConn) authenticate() error {
 	if err := c.write([]byte("\x00AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")); err != nil {
 		return err

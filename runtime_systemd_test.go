@@ -176,6 +176,20 @@ func TestSystemd(t *testing.T) {
 			r.noUnit(filepath.Base(c.group()))
 		}
 	})
+	t.Run("another pid namespace", func(t *testing.T) {
+		r := newRT(t)
+		r.onlyRunh("others have a wrong process moved")
+		c := r.bundle([]string{"true"})
+		mine := rtRead(t, "/proc/self/cgroup")
+		res := r.doCmd(exec.Command("unshare", "-p", "-f", "--mount-proc", r.bin, "--root", r.root, "--systemd-cgroup", "run", "--bundle", c.dir, c.id))
+		if res.code != 1 || !strings.Contains(res.err, "systemd is in another pid namespace") {
+			t.Errorf("exit code %d, stderr %q", res.code, res.err)
+		}
+		r.noUnit(filepath.Base(c.group()))
+		if got := rtRead(t, "/proc/self/cgroup"); got != mine {
+			t.Errorf("we are in %q now", got)
+		}
+	})
 	t.Run("properties that are refused", func(t *testing.T) {
 		r := newRT(t)
 		r.onlyRunh("others take them")
