@@ -32,6 +32,9 @@ type node struct {
 // criClient is testdata/cri, built once.
 var criClient = sync.OnceValues(func() (string, error) {
 	bin := filepath.Join(rtTemp, "cri")
+	if dir := os.Getenv("RUNH_TEST_BUILT"); dir != "" { // there is no Go where we run
+		return dir + "/cri", nil
+	}
 	return bin, rtBuild("testdata/cri", bin)
 })
 
@@ -59,7 +62,7 @@ func newCRI(t *testing.T) (*node, *containerd) {
 	t.Helper()
 	d := &containerd{rt: newRT(t), namespace: "k8s.io"}
 	d.onlyRunh("pods with guests")
-	needs(t, hybridCgroup(), "cgroup v1")
+	needs(t, hybridCgroup() || rtSystemd(), "cgroup v1")
 	client, err := criClient()
 	d.must(err)
 	d.podNetwork()
@@ -80,7 +83,8 @@ func newCRI(t *testing.T) (*node, *containerd) {
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runh.options]
       BinaryName = "%[2]s"
       Root = "%[1]s/d/runtime"
-`, d.dir, d.bin), "ip link set lo up; mkdir -p /var/lib/cni /run/netns; mount -t tmpfs none /var/lib/cni; mount -t tmpfs none /run/netns;", "-m", "-n")
+      SystemdCgroup = %[3]v
+`, d.dir, d.bin, rtSystemd()), "ip link set lo up; mkdir -p /var/lib/cni /run/netns; mount -t tmpfs none /var/lib/cni; mount -t tmpfs none /run/netns;", "-m", "-n")
 	n := &node{rt: d.rt, client: client, socket: d.home + "/s", first: d.first}
 	n.eventually("the CRI plugin is ready", n.ready)
 	n.images(func(name, root string, args ...string) { d.importImage(name, root, args...) })
@@ -131,10 +135,16 @@ func (n *node) runPod(more object) *pod {
 	name := fmt.Sprintf("%s-pod%d", n.token, n.pods)
 	p := &pod{node: n, logs: n.dir + "/logs" + strconv.Itoa(n.pods)}
 	n.must(os.Mkdir(p.logs, 0o755)) // the kubelet's
-	n.podCgroup("/" + name)
+	cgroup := "/" + name
+	if rtSystemd() {
+		cgroup = "/" + n.token + ".slice/" + name + ".slice"
+		n.ownSlice(name + ".slice")
+	} else {
+		n.podCgroup(cgroup)
+	}
 	p.config = object{
 		"metadata": object{"name": name, "uid": name, "namespace": "default"}, "hostname": "pod", "log_directory": p.logs,
-		"linux": object{"cgroup_parent": "/" + name, "security_context": object{"namespace_options": object{"pid": "CONTAINER"}}},
+		"linux": object{"cgroup_parent": cgroup, "security_context": object{"namespace_options": object{"pid": "CONTAINER"}}},
 	}
 	maps.Copy(p.config, more)
 	var r struct {

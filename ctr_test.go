@@ -66,7 +66,7 @@ func (r *rt) startDaemon(dir, script string, answers func() bool, flags ...strin
 	r.Helper()
 	needsPrograms(r.T, "unshare")
 	out := newSink(r.T)
-	cmd := exec.Command("unshare", append(flags, "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c", script+"; :")...)
+	cmd := exec.Command("unshare", append(append(flags, daemonPIDs()...), "sh", "-c", script+"; :")...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out.w, out.w
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	r.must(cmd.Start())
@@ -75,6 +75,11 @@ func (r *rt) startDaemon(dir, script string, answers func() bool, flags ...strin
 	go func() { cmd.Wait(); close(done) }()
 	r.Cleanup(func() {
 		for _, sh := range children(cmd.Process.Pid) {
+			if rtSystemd() { // what is left of the daemon's is the test's to find
+				for _, pid := range children(sh) {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
 			syscall.Kill(sh, syscall.SIGKILL) // the first process of the namespace
 		}
 		<-done
@@ -88,6 +93,15 @@ func (r *rt) startDaemon(dir, script string, answers func() bool, flags ...strin
 		return answers()
 	})
 	return daemon{children(cmd.Process.Pid)[0], out}
+}
+
+// daemonPIDs are unshare's flags for a pid namespace that ends with the daemon; none of its own where systemd is told of processes by their
+// numbers.
+func daemonPIDs() []string {
+	if rtSystemd() {
+		return []string{"-f"}
+	}
+	return []string{"-p", "-f", "--mount-proc", "--kill-child"}
 }
 
 // importImage makes a docker-archive of one layer and imports it as docker.io/library/NAME:latest.

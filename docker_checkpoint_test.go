@@ -79,7 +79,7 @@ func TestPodmanCheckpoint(t *testing.T) {
 	p.onlyRunh("a Hermit image")
 	needsPrograms(t, "criu")
 	p.importHermit()
-	res := p.podman("run", "-d", "--name", p.token+"c", "--cgroup-parent", "/"+p.parent(), "--network", "none", "hermit", "count")
+	res := p.podman("run", "-d", "--name", p.token+"c", "--cgroup-parent", p.parent(), "--network", "none", "hermit", "count")
 	if res.code != 0 {
 		t.Fatalf("podman run: %s", res.err)
 	}

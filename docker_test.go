@@ -88,6 +88,9 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 		"runtimes": runtimes, "data-root": dir + "/data", "exec-root": dir + "/exec", "pidfile": dir + "/pid",
 		"hosts": []string{"unix://" + d.sock}, "experimental": true, "cgroup-parent": d.parent,
 	}
+	if rtSystemd() {
+		script += d.underSystemd(settings)
+	}
 	maps.Copy(settings, more)
 	config, err := json.Marshal(settings)
 	if err != nil {
@@ -102,8 +105,8 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 	}
 	defer log.Close()
 	// The shell stays: it is the first process of the namespace and collects orphans.
-	d.cmd = exec.Command("unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child", "sh", "-c",
-		"ip link set lo up; "+script+" dockerd --config-file daemon.json; while [ -e again ]; do dockerd --config-file daemon.json; done; :")
+	d.cmd = exec.Command("unshare", append(append([]string{"-m", "-n"}, daemonPIDs()...), "sh", "-c",
+		"ip link set lo up; "+script+" dockerd --config-file daemon.json; while [ -e again ]; do dockerd --config-file daemon.json; done; :")...)
 	d.cmd.Dir = dir
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -126,7 +129,7 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 			d.stop()
 		}
 	}()
-	for end := time.Now().Add(60 * time.Second); exec.Command("/usr/bin/docker", "-H", "unix://"+d.sock, "info").Run() != nil; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * rtLimit); exec.Command("/usr/bin/docker", "-H", "unix://"+d.sock, "info").Run() != nil; time.Sleep(50 * time.Millisecond) {
 		select {
 		case <-d.done:
 			return nil, fmt.Errorf("dockerd ended: %s", tail(dir+"/log"))

@@ -46,12 +46,12 @@ lock_type = "file"
 	p.importImage("bb", root)
 	p.Cleanup(func() {
 		p.podman("rm", "-f", "-a", "-t", "0")
-		if p.enter != nil {
+		if p.enter != nil || rtSystemd() {
 			return
 		}
 		// podman leaves the parent there and, in it, what its pods and conmons were in; a container's is the runtime's to remove.
 		p.eventually("podman's own cgroups can be removed", func() bool {
-			left, _ := filepath.Glob("/sys/fs/cgroup/*/" + p.parent())
+			left, _ := filepath.Glob("/sys/fs/cgroup/*" + p.parent())
 			for _, d := range left {
 				for _, below := range []string{filepath.Join(d, p.pod), d} {
 					conmons, _ := filepath.Glob(below + "/*conmon*")
@@ -60,13 +60,18 @@ lock_type = "file"
 					}
 				}
 			}
-			below, _ := filepath.Glob("/sys/fs/cgroup/*/" + p.parent() + "/*conmon*")
+			below, _ := filepath.Glob("/sys/fs/cgroup/*" + p.parent() + "/*conmon*")
 			return len(below) == 0
 		})
 	})
 }
 
-func (p *podman) parent() string { return p.token + "parent" }
+func (p *podman) parent() string {
+	if rtSystemd() {
+		return p.token + ".slice"
+	}
+	return "/" + p.token + "parent"
+}
 
 func (p *podman) importImage(name, root string, changes ...string) {
 	p.Helper()
@@ -91,11 +96,19 @@ func (p *podman) importHermit() {
 
 func (p *podman) cmd(args ...string) *exec.Cmd {
 	all := append(p.enter[:len(p.enter):len(p.enter)], "/usr/bin/podman", "--root", p.home+"/root", "--runroot", p.home+"/run", "--tmpdir", p.home+"/tmp",
-		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", p.bin)
+		"--storage-driver", "vfs", "--cgroup-manager", map[bool]string{false: "cgroupfs", true: "systemd"}[rtSystemd()], "--events-backend", "file", "--runtime", p.bin)
 	cmd := exec.Command(all[0], append(all[1:], args...)...)
-	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+p.dir+"/containers.conf", "HOME="+p.home, "XDG_RUNTIME_DIR="+p.home)
+	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+p.dir+"/containers.conf", "HOME="+p.home, "XDG_RUNTIME_DIR="+p.runtimeDir())
 	cmd.Dir = p.dir
 	return cmd
+}
+
+// runtimeDir is XDG_RUNTIME_DIR.
+func (p *podman) runtimeDir() string {
+	if p.enter != nil && rtSystemd() {
+		return userRuntime
+	}
+	return p.home
 }
 
 func (p *podman) podman(args ...string) result {
@@ -112,7 +125,7 @@ func (p *podman) options(args []string) []string {
 		options = nil
 	}
 	if p.enter == nil {
-		options = append(options, "--cgroup-parent", "/"+p.parent())
+		options = append(options, "--cgroup-parent", p.parent())
 	}
 	return append(options, args...)
 }
@@ -284,7 +297,7 @@ func TestPodmanPauseAndUpdate(t *testing.T) {
 func TestPodmanPod(t *testing.T) {
 	p := newPodman(t)
 	pod := p.token + "pod"
-	p.pod = p.podman("pod", "create", "--name", pod, "--cgroup-parent", "/"+p.parent(), "--network", "none", "--infra-image", "bb", "--infra-command", "sleep 1000").ok().out
+	p.pod = p.podman("pod", "create", "--name", pod, "--cgroup-parent", p.parent(), "--network", "none", "--infra-image", "bb", "--infra-command", "sleep 1000").ok().out
 	p.pod = strings.TrimSpace(p.pod)
 	p.Cleanup(func() { p.podman("pod", "rm", "-f", "-t", "0", pod) })
 	// What one container does to the shared namespaces the other sees.

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // vmLimit bounds one machine, from power on to off. It is for hangs: longer than the limit of the test program inside.
@@ -43,6 +45,7 @@ type vmMachine struct {
 	name, cgroup string
 	systemd      bool
 	criu         bool   // with the program, and what it calls
+	engines      bool   // with containerd, Docker, podman and QEMU; see runtime_vm_engines_test.go
 	tests        string // names, in words
 }
 
@@ -84,7 +87,10 @@ func (vm *vmMachine) boot(t *testing.T, image string) (out string, off bool) {
 		append += " systemd.show_status=0 systemd.log_level=warning systemd.log_target=kmsg systemd.unified_cgroup_hierarchy=" +
 			map[bool]string{true: "0", false: "1"}[vm.cgroup == "hybrid"]
 	}
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,-la57", "-smp", "2", "-m", "1536",
+	if vm.engines {
+		append += " lsm=landlock,yama,bpf" // no AppArmor: there is no program to load Docker's profile
+	}
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,-la57", "-smp", "2", "-m", map[bool]string{false: "1536", true: "3072"}[vm.engines],
 		"-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "unix:"+monitor+",server=on,wait=off",
 		"-no-reboot", "-kernel", vmKernel(t), "-initrd", image, "-append", append)
 	cmd.Cancel = func() error {
@@ -158,9 +164,9 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	c.file(runtime, "src/runh")
 	c.file("testdata/docker-config.json", "src/testdata/docker-config.json")
 	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nmessagebus:x:100:100:bus:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
-	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_LIMIT=3m RUNH_TEST_CGROUP=%s RUNH_TEST_CRIU=%s\n",
+	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_LIMIT=3m RUNH_TEST_CGROUP=%s RUNH_TEST_CRIU=%s RUNH_TEST_BUILT=%s\n",
 		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|"),
-		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu]))
+		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu], map[bool]string{true: "/src/built"}[vm.engines]))
 	c.program("/usr/bin/strace")
 	if vm.criu {
 		c.program("/usr/sbin/criu")
@@ -178,6 +184,9 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	}
 	if vm.systemd {
 		c.systemd()
+	}
+	if vm.engines {
+		c.engines()
 	}
 	vm.modules(c, boot)
 	c.entry("TRAILER!!!", 0, "")
@@ -273,7 +282,11 @@ func (c *cpio) file(host, name string) {
 		c.err = cmpErr(c.err, err)
 		return
 	}
-	c.data(name, 0o755, string(data))
+	mode := 0o755
+	if fi, err := os.Stat(host); err == nil && fi.Mode()&os.ModeSetuid != 0 {
+		mode |= unix.S_ISUID
+	}
+	c.data(name, mode, string(data))
 }
 
 func (c *cpio) entry(name string, mode int, data string) {

@@ -81,7 +81,7 @@ func call(socket, method string) error {
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	if err := conn.Invoke(ctx, "/runtime.v1."+method, request, response); err != nil {
 		return err
