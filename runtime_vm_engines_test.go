@@ -10,8 +10,15 @@ import (
 
 func TestVMEngines(t *testing.T) {
 	needsPrograms(t, "qemu-system-x86_64", "containerd", "dockerd", "podman", "conmon", "newuidmap")
-	for _, tests := range []string{"TestEngineCRI TestEngineDocker", "TestEnginePodman TestEnginePodmanRootless"} {
-		(&vmMachine{systemd: true, engines: true, tests: tests}).run(t)
+	for _, vm := range engineMachines() {
+		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
+	}
+}
+
+func engineMachines() []vmMachine {
+	return []vmMachine{
+		{name: "containerd and Docker", systemd: true, engines: true, tests: "TestEngineCRI TestEngineDocker"},
+		{name: "podman", systemd: true, engines: true, tests: "TestEnginePodman TestEnginePodmanRootless"},
 	}
 }
 

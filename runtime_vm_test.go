@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,20 +25,37 @@ import (
 // vmLimit bounds one machine, from power on to off. It is for hangs: longer than the limit of the test program inside.
 const vmLimit = 13 * time.Minute
 
-func TestVM(t *testing.T) {
+// vmMachines are TestVM's; TestVMEngines has some more.
+func vmMachines() []vmMachine {
 	const kernel = "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
 	const limits = " TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"
 	const commands = " TestUpdateResources TestUpdateMemoryAndSwap TestUpdateBites TestPause TestPausedEnds TestEventsStats TestEventsOOM TestLifecycle TestKillAll"
-	for _, vm := range []vmMachine{
+	return []vmMachine{
 		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"},
 		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup TestCriu"},
 		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
 		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures"},
 		{name: "systemd and iptables", systemd: true, criu: true, tests: "TestCriuPaused"},
-	} {
+	}
+}
+
+func TestVM(t *testing.T) {
+	for _, vm := range vmMachines() {
 		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
 	}
+}
+
+// leftToVM is all that is left of a test on a host that has not what it takes: one of the machines must run it.
+func leftToVM(t *testing.T) {
+	t.Helper()
+	name, _, _ := strings.Cut(t.Name(), "/")
+	for _, vm := range append(vmMachines(), engineMachines()...) {
+		if slices.Contains(strings.Fields(vm.tests), name) {
+			return
+		}
+	}
+	t.Errorf("no machine runs %s", name)
 }
 
 // A vmMachine is one boot.
