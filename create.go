@@ -129,7 +129,7 @@ func (c *creation) readBundle() error {
 		spec.Linux = &specs.Linux{}
 	}
 	if spec.Linux.IntelRdt != nil {
-		if _, err := findResctrl(); err != nil {
+		if err := needResctrl(); err != nil {
 			return err
 		}
 	}

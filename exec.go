@@ -216,17 +216,14 @@ func (e *execution) launch(c *container) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range c.Rdt.tasks() {
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		tasks = append(tasks, f)
-	}
+	more, err := c.Rdt.openTasks()
 	var taskFDs []valueAt
-	for _, t := range tasks {
+	for _, t := range append(tasks, more...) {
 		defer t.Close()
 		taskFDs = append(taskFDs, valueAt(e.words(uint64(e.inherit(int(t.Fd()))))))
+	}
+	if err != nil {
+		return err
 	}
 	closeProc, err := e.inheritProc()
 	if err != nil {

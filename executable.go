@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -112,9 +111,7 @@ func withHome(root int, env []string, uid uint32) []string {
 		return env
 	}
 	home := "/"
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	if fd, err := unix.Openat2(root, "etc/passwd", &how); err == nil {
-		f := os.NewFile(uintptr(fd), "passwd")
+	if f, _, err := openInRoot(root, "etc/passwd"); err == nil {
 		// A passwd file without end is somebody's joke: 1 MiB is enough.
 		lines := bufio.NewScanner(io.LimitReader(f, 1<<20))
 		for lines.Scan() {

@@ -145,16 +145,23 @@ func openProgram(root int, cwd, arg0 string, env []string) (*os.File, int64, str
 // a watchdog reboots the host. O_PATH touches nothing; only what fstat then shows to be a regular
 // file is opened, through the descriptor and so without a second resolution.
 func openInRoot(root int, p string) (*os.File, *unix.Stat_t, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(root, p, &how)
-	for err == unix.EINTR || err == unix.EAGAIN { // EAGAIN: openat2(2), a rename raced with ".."
-		fd, err = unix.Openat2(root, p, &how)
-	}
+	fd, err := openBeneath(root, p)
 	if err != nil {
 		return nil, nil, &os.PathError{Op: "open", Path: p, Err: err}
 	}
 	defer unix.Close(fd)
 	return openRegular(fd, p)
+}
+
+// openBeneath opens whatever p is beneath root, and touches nothing (O_PATH).
+func openBeneath(root int, p string) (int, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	for {
+		fd, err := unix.Openat2(root, p, &how)
+		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: openat2(2), a rename raced with ".."
+			return fd, err
+		}
+	}
 }
 
 // openRegular opens for reading what the O_PATH descriptor fd refers to, if that is a regular file.

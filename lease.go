@@ -10,11 +10,8 @@ import (
 	"hash/fnv"
 	"io"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // lease is in words, as the boot arguments have it, and the record. It is nobody's but our own.
@@ -75,17 +72,11 @@ type resolver struct {
 
 // readResolver reads it beneath the container's root, whose files are the image's.
 func readResolver(root int) resolver {
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(root, "etc/resolv.conf", &how)
+	f, _, err := openInRoot(root, "etc/resolv.conf")
 	if err != nil {
 		return resolver{}
 	}
-	f := os.NewFile(uintptr(fd), "resolv.conf")
 	defer f.Close()
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return resolver{}
-	}
 	return parseResolver(io.LimitReader(f, 64<<10))
 }
 

@@ -68,23 +68,23 @@ func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portFor
 	// The guest sends under its own address, and to the loopback only what is led there.
 	n.chain("guard", "filter", unix.NF_INET_PRE_ROUTING, raw, "")
 	n.rule("guard", fromDevice(t.index), isIPv4(), ipIs(unix.NFT_CMP_NEQ, ipSource, guest[:]), drop())
-	n.rule("guard", fromDevice(t.index), isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, []byte{127}), drop())
+	n.rule("guard", fromDevice(t.index), isIPv4(), bytesAre(ipDestination, []byte{127}), drop())
 
 	// What arrives for the namespace, from outside, from other guests, or from this one.
 	n.chain("ports", "nat", unix.NF_INET_PRE_ROUTING, dnat, "")
 	for _, p := range dns {
-		n.rule("ports", fromDevice(t.index), isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, gateway[:]),
+		n.rule("ports", fromDevice(t.index), isIPv4(), bytesAre(ipDestination, gateway[:]),
 			isTransport(p.number()), toPort(53), divert(resolver.AsSlice(), p.Port))
 	}
 	n.rule("ports", local(unix.NFT_CMP_NEQ, unix.NFTA_FIB_F_DADDR), leave())
-	n.rule("ports", isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, linkNets), leave())
+	n.rule("ports", isIPv4(), bytesAre(ipDestination, linkNets), leave())
 	for _, p := range ports {
 		n.rule("ports", isIPv4(), isTransport(p.number()), toPort(p.Port), divert(guest[:], 0))
 	}
 	if len(ports) == 0 {
 		n.chain("rest", "nat", unix.NF_INET_PRE_ROUTING, dnat+10+int32(t.number), "")
 		n.rule("rest", local(unix.NFT_CMP_NEQ, unix.NFTA_FIB_F_DADDR), leave())
-		n.rule("rest", isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, linkNets), leave())
+		n.rule("rest", isIPv4(), bytesAre(ipDestination, linkNets), leave())
 		n.rule("rest", fromDevice(t.index), leave())
 		n.rule("rest", someoneListens(), leave())
 		for _, p := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
@@ -96,7 +96,7 @@ func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portFor
 	// What the namespace's own processes send to one of its addresses, 127.0.0.1 among them.
 	n.chain("own", "nat", unix.NF_INET_LOCAL_OUT, dnat, "")
 	n.rule("own", local(unix.NFT_CMP_NEQ, unix.NFTA_FIB_F_DADDR), leave())
-	n.rule("own", isIPv4(), ipIs(unix.NFT_CMP_EQ, ipDestination, linkNets), leave())
+	n.rule("own", isIPv4(), bytesAre(ipDestination, linkNets), leave())
 	for _, p := range ports {
 		n.rule("own", isIPv4(), isTransport(p.number()), toPort(p.Port), divert(guest[:], 0))
 	}

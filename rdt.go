@@ -29,13 +29,13 @@ type rdtState struct {
 
 const resctrlRoot = "/sys/fs/resctrl"
 
-// findResctrl is where resctrl is mounted.
-func findResctrl() (string, error) {
+// needResctrl says why linux.intelRdt cannot be had.
+func needResctrl() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(resctrlRoot, &st); err != nil || st.Type != unix.RDTGROUP_SUPER_MAGIC {
-		return "", fmt.Errorf("linux.intelRdt: this host offers no resource control by the processor (resctrl is not mounted on %s)", resctrlRoot)
+		return fmt.Errorf("linux.intelRdt: this host offers no resource control by the processor (resctrl is not mounted on %s)", resctrlRoot)
 	}
-	return resctrlRoot, nil
+	return nil
 }
 
 // checkRdt refuses names that are resctrl's own, or no names.
@@ -150,31 +150,37 @@ func parseSchema(line string) (name string, shares map[string]string) {
 	return name, shares
 }
 
-// tasks are the files through which a process enters.
-func (s *rdtState) tasks() (files []string) {
+// openTasks opens the files through which a process enters.
+func (s *rdtState) openTasks() (files []*os.File, err error) {
 	if s == nil {
-		return nil
+		return nil, nil
 	}
-	files = []string{filepath.Join(s.Group, "tasks")} // before the monitor's, which are of this group's only
-	if s.Monitor != "" {
-		files = append(files, filepath.Join(s.Monitor, "tasks"))
+	for _, dir := range []string{s.Group, s.Monitor} { // in this order: the monitor takes those of its group only
+		if dir == "" {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
+		if err != nil {
+			return files, fmt.Errorf("linux.intelRdt: %w", err)
+		}
+		files = append(files, f)
 	}
-	return files
+	return files, nil
 }
 
 // join brings a process in. What it forks follows.
 func (s *rdtState) join(pid int) error {
-	for _, name := range s.tasks() {
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
-		if err == nil {
-			_, err = f.WriteString(strconv.Itoa(pid))
-			err = errors.Join(err, f.Close())
-		}
+	files, err := s.openTasks()
+	for _, f := range files {
+		defer f.Close()
 		if err != nil {
-			return fmt.Errorf("linux.intelRdt: %w", err)
+			continue
+		}
+		if _, err = f.WriteString(strconv.Itoa(pid)); err != nil {
+			err = fmt.Errorf("linux.intelRdt: %w", err)
 		}
 	}
-	return nil
+	return err
 }
 
 // remove takes away what create made.

@@ -62,9 +62,21 @@ func TestRdtGroup(t *testing.T) {
 		t.Error(err)
 	}
 	watched, err := makeRdt(root, "id", &specs.LinuxIntelRdt{ClosID: "gold", EnableMonitoring: true})
-	if err != nil || watched.Monitor != gold+"/mon_groups/id" || !slices.Equal(watched.tasks(), []string{gold + "/tasks", gold + "/mon_groups/id/tasks"}) {
+	if err != nil || watched.Monitor != gold+"/mon_groups/id" {
 		t.Fatalf("%+v, %v", watched, err)
 	}
+	if err := os.WriteFile(watched.Monitor+"/tasks", nil, 0o644); err != nil { // as the kernel would
+		t.Fatal(err)
+	}
+	if err := watched.join(4712); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{gold + "/tasks", gold + "/mon_groups/id/tasks"} {
+		if b, _ := os.ReadFile(name); string(b) != "4712" {
+			t.Errorf("%s has %q", name, b)
+		}
+	}
+	os.Remove(watched.Monitor + "/tasks")
 	for _, s := range []*rdtState{own, watched, nil} {
 		if err := s.remove(); err != nil {
 			t.Error(err)

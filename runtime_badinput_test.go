@@ -206,7 +206,7 @@ func TestIntelRdt(t *testing.T) {
 			s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: closID, L3CacheSchema: "L3:0=f"}
 		}
 	}
-	if _, err := findResctrl(); err != nil {
+	if needResctrl() != nil {
 		r.bundle([]string{"true"}, rdt("gold")).tryCreate().fails("linux.intelRdt: this host offers no resource control by the processor")
 	}
 	for _, name := range []string{"..", "a/b", "info", "mon_groups", "../x"} {

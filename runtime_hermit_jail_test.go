@@ -118,6 +118,20 @@ func TestHermitJailDevices(t *testing.T) {
 	r.do("delete", "--force", c.id).ok()
 }
 
+// unjailedArgs are QEMU's arguments outside of its jail, with an image of the stand-in's in dir.
+func unjailedArgs(vm *vmConfig, dir, image string) []string {
+	argv := qemuArgs(vm, 3)
+	for i, w := range argv {
+		switch w {
+		case vmmLoader:
+			argv[i] = dir + "/loader"
+		case vmmApp:
+			argv[i] = dir + "/" + image
+		}
+	}
+	return argv
+}
+
 // Every system call that QEMU makes, from its start to its end, is in the filter, or QEMU is known to do without it.
 func TestVMMSystemCalls(t *testing.T) {
 	env := needQEMU(t)
@@ -146,15 +160,7 @@ func TestVMMSystemCalls(t *testing.T) {
 			if x.accel == "kvm" {
 				vm.CPU = defaultCPU("kvm")
 			}
-			argv := qemuArgs(vm, 3)
-			for i, w := range argv {
-				switch w {
-				case vmmLoader:
-					argv[i] = dir + "/loader"
-				case vmmApp:
-					argv[i] = dir + "/" + x.image
-				}
-			}
+			argv := unjailedArgs(vm, dir, x.image)
 			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 			if err != nil {
 				t.Fatal(err)

@@ -91,9 +91,7 @@ func TestCheckpointNetwork(t *testing.T) {
 			r.do("kill", e.id, "KILL").ok()
 			e.wait()
 			r.do("delete", e.id).ok()
-			if after := q.traces(); after != traces {
-				t.Errorf("before:\n%s\nafter:\n%s", traces, after)
-			}
+			q.wantTraces(traces)
 		})
 	}
 }

@@ -179,6 +179,14 @@ func (h *hostNet) traces() string {
 	return regexp.MustCompile(`(?m)^.*(fe80:|multicast ff00:).*\n`).ReplaceAllString(all.String(), "")
 }
 
+// wantTraces demands that the namespace is as it was.
+func (h *hostNet) wantTraces(before string) {
+	h.r.Helper()
+	if after := h.traces(); after != before {
+		h.r.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
 // attached is a guest in a namespace, with annotations as "name=value".
 func (r *rt) attached(h *hostNet, image string, args string, annotations ...string) *ctr {
 	r.Helper()
@@ -291,9 +299,7 @@ func TestNetworkDirect(t *testing.T) {
 			w.wants("tcp", x.guest+":80", "g1", sourceTo(w, x.guest))
 			r.do("kill", c.id, "KILL").ok()
 			c.wait()
-			if after := p.traces(); after != before {
-				t.Errorf("before:\n%s\nafter:\n%s", before, after)
-			}
+			p.wantTraces(before)
 			r.do("delete", c.id).ok()
 		})
 	}
@@ -432,9 +438,7 @@ func TestNetworkAfterKill(t *testing.T) {
 			r.do("delete", "--force", a.id).ok()
 			w.wants("tcp", "10.88.0.2:80", "b", worldIP)
 			r.do("delete", "--force", b.id).ok()
-			if after := p.traces(); after != before {
-				t.Errorf("before:\n%s\nafter:\n%s", before, after)
-			}
+			p.wantTraces(before)
 		})
 	}
 }
@@ -526,9 +530,7 @@ func TestNetworkShared(t *testing.T) {
 	r.do("delete", g1.id).ok()
 	w.wants("tcp", "10.88.0.2:7777", "g2", worldIP)
 	r.do("delete", "--force", g2.id).ok()
-	if after := p.traces(); after != before {
-		t.Errorf("before:\n%s\nafter:\n%s", before, after)
-	}
+	p.wantTraces(before)
 }
 
 // A MAC that is the container's each time; the MTU of the interface, or of the annotation; a guest that cannot share what is not there.

@@ -312,15 +312,7 @@ func TestStateStreamQEMU(t *testing.T) {
 	for _, x := range []struct{ machine, image string }{{"microvm", "app"}, {"pc", "app-pci"}, {"q35", "app-pci"}} {
 		t.Run(x.machine, func(t *testing.T) {
 			vm := &vmConfig{Machine: x.machine, Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 128, TBSizeMiB: 16, Network: "user", Boot: bootLine{Back: "-- touch 8 ; print ready ; echo 1"}}
-			argv := qemuArgs(vm, 3)
-			for i, w := range argv {
-				switch w {
-				case vmmLoader:
-					argv[i] = dir + "/loader"
-				case vmmApp:
-					argv[i] = dir + "/" + x.image
-				}
-			}
+			argv := unjailedArgs(vm, dir, x.image)
 			first := startQMP(t, argv)
 			first.do("cont")
 			for line := ""; !strings.HasPrefix(line, "ready"); {
