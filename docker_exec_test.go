@@ -168,7 +168,8 @@ func TestDockerUpdateAndStats(t *testing.T) {
 
 func TestDockerOutOfMemory(t *testing.T) {
 	k := newDock(t)
-	c := k.start("-m", "16m", "--memory-swap", "16m", "bb", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+	// containerd's shim begins to listen for it only when start has returned.
+	c := k.start("-m", "16m", "--memory-swap", "16m", "bb", "sh", "-c", "sleep 1; exec dd if=/dev/zero of=/dev/null bs=64M count=1")
 	k.docker("wait", c).ok()
 	if s := k.inspect(c, "{{.State.ExitCode}} {{.State.OOMKilled}}"); s != "137 true" {
 		t.Errorf("a container over its memory ended with %s", s)
