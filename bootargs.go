@@ -46,6 +46,7 @@ type bootLine struct {
 	Back      string `json:"back"`
 	Variables bool   `json:"variables"`       // this kernel knows env=
 	Whole     bool   `json:"whole,omitempty"` // Front is all of it, without a gap: written before
+	MHz       int    `json:"mhz,omitempty"`   // that it names
 }
 
 // with fills the gap; nil is no network.
@@ -72,6 +73,7 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 	line.Variables = app.atLeast(0, 10)
 	if mhz > 0 && mhz < 1<<16 { // the kernel's type is u16, and it panics over anything else
 		addShellWords(&front, "-freq", strconv.Itoa(mhz))
+		line.MHz = mhz
 	}
 	if vm.Quiet != "" && app.atLeast(0, 10) {
 		// Kernels since 0.14 read them at run time, and to those before they are variables like others.

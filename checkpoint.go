@@ -151,6 +151,9 @@ func (c *container) describe() (*manifest, error) {
 		VM:      savedVM{Machine: h.Machine, Accel: h.Accel, CPU: h.CPU, VCPUs: h.VCPUs, MemoryMiB: h.MemoryMiB, Network: h.Network, Lease: h.Lease, Extra: h.Extra, Append: h.Append},
 		Console: savedConsole{Position: h.Printed},
 	}
+	if h.MHz > 0 {
+		m.Clock = &savedClock{MHz: h.MHz}
+	}
 	files := map[string]*savedFile{"exe": {}, "root" + vmmApp: &m.App}
 	if h.Loader != "" {
 		files["root"+vmmLoader] = &m.Loader
@@ -265,6 +268,9 @@ func (m *manifest) receive(conn, pipe int, f *os.File) error {
 				return err
 			}
 			m.State.Digest = hex.EncodeToString(sum.Sum(nil))
+			if m.Clock != nil {
+				m.Clock.Counters = findCounters(f, m.State.Size, m.VM.Accel)
+			}
 			return nil
 		case err == nil:
 			pipe = -1 // QEMU has closed it; the keeper's word is on its way
@@ -285,6 +291,9 @@ func (m *manifest) hear(conn int) (saved bool, err error) {
 		return false, errNotRunning
 	case msg[0] == answerVersion:
 		m.QEMU.Version = qemuVersion(msg[1:])
+		if m.Clock != nil {
+			m.Clock.Stopped = time.Now().UTC() // a moment ago
+		}
 		return false, nil
 	case msg[0] != answerSaved:
 		return false, errors.New(string(msg))

@@ -195,6 +195,7 @@ func (c *creation) claim() error {
 		return err
 	}
 	c.container = made
+	c.saved = c.from
 	c.onFailure(func() {
 		c.uncover()
 		c.container.remove()

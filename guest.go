@@ -179,6 +179,9 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return errSharedState
 	case c.from != nil:
 		g.vm.Keep = firstWord(c.from.identity, settings.identity) == "kept"
+		if w := c.from.Clock.warning(g.vm.Boot.MHz); w != "" {
+			c.g.warnf("%s", w)
+		}
 		return c.from.adopt(g, root)
 	case settings.template.name != "":
 		line, _, _ := bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, 0, room) // as above, without the frequency

@@ -55,10 +55,6 @@ func (c *creation) startGuest(g *guest, root int) error {
 	}
 	p.openSelf(&jail.host, self)
 	p.take(files...)
-	if jail.state != nil {
-		p.at("take the machine's state")
-		jail.stateAt = p.receiveFiles(1)[0]
-	}
 	var logFD valueAt
 	if log != nil {
 		p.at("take the log")
@@ -95,11 +91,6 @@ func (c *creation) startGuest(g *guest, root int) error {
 			return c.explain(err)
 		}
 	}
-	if jail.state != nil {
-		if err := p.sendFiles([]int{int(jail.state.Fd())}); err != nil {
-			return c.explain(err)
-		}
-	}
 	if log != nil {
 		if err := p.sendFiles([]int{int(log.Fd())}); err != nil {
 			return c.explain(err)
@@ -108,7 +99,7 @@ func (c *creation) startGuest(g *guest, root int) error {
 	c.env = g.env
 	c.Hermit.Template = g.wish
 	if g.from != nil {
-		c.Hermit.Printed = g.from.Console.Position
+		c.Hermit.Incoming, c.Hermit.Printed = true, g.from.Console.Position
 	}
 	if jail.late {
 		c.Hermit.Launch = &launch{Address: jail.launchAt, QEMU: g.env.QEMU, VM: g.vm}
@@ -156,9 +147,6 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 			return nil, err
 		}
 		j.loader = &loader
-	}
-	if g.from != nil {
-		j.state = g.from.state
 	}
 	if g.vm.Accel == "kvm" {
 		var st unix.Stat_t

@@ -14,7 +14,6 @@ package main
 import (
 	"fmt"
 	"hash/fnv"
-	"os"
 	"path"
 	"slices"
 	"sort"
@@ -39,8 +38,6 @@ type vmmJail struct {
 	gid     uint32
 	groups  []uint32
 	seccomp *seccompFilter
-	stateAt valueAt    // in the stub
-	state   *os.File   // what QEMU goes on from, nil: it boots
 	share   *shareJail // nil: no files are shared
 	at      string     // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
 
@@ -185,10 +182,6 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 		p.call(unix.SYS_DUP3, j.share.client, vmmShare, 0)
 	}
 
-	if j.state != nil {
-		p.call(unix.SYS_DUP3, j.stateAt, vmmState, 0)
-	}
-
 	p.at("VMM jail: limit")
 	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_CORE, p.words(0, 0), 0)
 	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(256, 256), 0)
@@ -246,10 +239,6 @@ const (
 	vmmQMP   = 3 // its monitor
 	vmmShare = 4 // virtiofsd, if there is one
 )
-
-// vmmState is the descriptor of a saved machine's state: higher than any that comes before it, but for
-// launch.go's, and as qmpIncoming has it.
-const vmmState = 99
 
 // jailFiles fills the jail's root, which is the current directory.
 func (p *program) jailFiles(j *vmmJail) {

@@ -56,6 +56,7 @@ type keeper struct {
 	sentLen   int
 	pressing  bool   // the stop went by the power button, or it is being tried
 	saving    int    // save...
+	loading   int    // load...
 	pipe      int    // for the state, until QEMU has it
 	contTries int    // how often QEMU has refused to go on after a save
 	printed   uint64 // bytes that the guest has printed

@@ -220,6 +220,12 @@ func startKeeper(t *testing.T, o keeperOpts) *keeperTest {
 // start does what `runh start` does, and returns the keeper's objection.
 func (k *keeperTest) start() string {
 	k.t.Helper()
+	return k.ask(commandStart)
+}
+
+// ask sends a word, with descriptors, and returns the answer.
+func (k *keeperTest) ask(word string, files ...int) string {
+	k.t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		k.t.Fatal(err)
@@ -228,7 +234,7 @@ func (k *keeperTest) start() string {
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: k.sock}); err != nil {
 		return err.Error()
 	}
-	if _, err := unix.Write(fd, []byte(commandStart)); err != nil {
+	if err := unix.Sendmsg(fd, []byte(word), unix.UnixRights(files...), nil, 0); err != nil {
 		return err.Error()
 	}
 	b := make([]byte, 4096)

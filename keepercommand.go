@@ -3,6 +3,8 @@
 //
 //	start   the guest may run. The connection is closed when it does; a message before that says why not.
 //	        With the word may come what it takes to answer the guest's DHCP (dhcp.go).
+//	load    before that: QEMU reads what the guest goes on from out of the pipe that comes with the word
+//	        (keepersave.go). The connection is closed when all of it is there.
 //	pause   the machine's clock stops, and "paused" comes back, or why not. It stands still for as long as
 //	        the connection lasts, and a keeper that is frozen does not see its end: so whoever pauses
 //	        freezes the container and hangs up, and with the thaw, whoever does that, the clock goes on.
@@ -23,6 +25,7 @@ import (
 
 const (
 	commandStart = "start"
+	commandLoad  = "load"
 	commandPause = "pause"
 	answerPaused = "paused"
 )
@@ -115,12 +118,17 @@ func (k *keeper) hear() {
 		k.hangUp("")
 	case string(word[:n]) == commandStart && k.released:
 		k.hangUp("the guest has been started before")
+	case string(word[:n]) == commandStart && k.incoming && k.loading != loadDone:
+		k.hangUp("what the guest goes on from has not been loaded")
 	case string(word[:n]) == commandStart:
 		k.asked = commandStart
 		k.cont() // or as soon as QEMU is ready
 		if k.vmmGone {
 			k.failStart()
 		}
+	case string(word[:n]) == commandLoad && controlLen >= unix.CmsgLen(4) && k.incoming:
+		k.pipe, k.asked = passedFD(&control), commandLoad
+		k.load()
 	case string(word[:n]) == commandPause && k.state == qmpRunning && !k.quit:
 		k.asked = commandPause
 		k.command(qmpStop)

@@ -26,7 +26,7 @@ type keeperPlan struct {
 	terminal  bool   // stdin and stdout are the container's own terminal
 	button    bool   // the machine may have a power button
 	noLoader  bool   // the loader's lines are left out of the output
-	incoming  bool   // QEMU goes on from the state in vmmState
+	incoming  bool   // QEMU goes on from a state, which comes before start
 	late      bool   // QEMU comes only at start: nobody waits for it at create
 	mark      string // the line at which a template is made, in hexadecimal
 	said      string // what the guest had printed of a line before that, in hexadecimal

@@ -1,6 +1,6 @@
 // keepersave.go is the keeper's part in a checkpoint and a restore: what it tells QEMU, and what it passes on
-// of QEMU's answers. It handles no state of a machine itself: that goes through a pipe from QEMU to the
-// command that asked, or comes from a file that QEMU was started with.
+// of QEMU's answers. It handles no state of a machine itself: that goes through a pipe between QEMU and the
+// command that asked.
 //
 // A caller that sends "save" with the pipe's end gets "V" and QEMU's version, then "S", the number of bytes
 // that the guest has printed (64 bits) and its last, unfinished line; or a reason why not. As in a pause,
@@ -28,7 +28,7 @@ const (
 )
 
 // The commands of a migration, as qmpClient.send wants them. QEMU keeps a descriptor that came with getfd
-// under its name; vmmState is one that it was born with.
+// under its name.
 const (
 	qmpGetfd       = `getfd","arguments":{"fdname":"state"},"id":"`
 	qmpEvents      = `migrate-set-capabilities","arguments":{"capabilities":[{"capability":"events","state":true}]},"id":"`
@@ -37,7 +37,7 @@ const (
 	qmpMigrate     = `migrate","arguments":{"uri":"fd:state"},"id":"`
 	qmpAskMigrated = `query-migrate`
 	qmpUnmigrate   = `migrate_cancel`
-	qmpIncoming    = `migrate-incoming","arguments":{"uri":"fd:99"},"id":"` // vmmState
+	qmpIncoming    = `migrate-incoming","arguments":{"uri":"fd:state"},"id":"`
 )
 
 // A machine's state, on its way out.
@@ -46,6 +46,13 @@ const (
 	saveStopped // the clock stands still
 	saveWriting // QEMU was told to write
 	saveDone    // all of it is in the pipe
+)
+
+// A machine's state, on its way in.
+const (
+	loadNone = iota
+	loadReading
+	loadDone
 )
 
 // beginSave is the first step: the clock stops.
@@ -67,10 +74,7 @@ const maxContTries = 1000 // each as long as an exchange with QEMU
 // once; after a failure the later ones fail too, and only the first is reported.
 func (k *keeper) save() {
 	k.saving = saveWriting
-	k.client.pass = k.pipe
-	k.command(qmpGetfd)
-	unix.Close(k.pipe)
-	k.pipe = -1
+	k.handPipe()
 	for _, c := range [...]string{qmpEvents, qmpSpeed, qmpVersion, qmpMigrate} {
 		k.command(c)
 	}
@@ -101,10 +105,14 @@ func (k *keeper) migrated(status []byte) {
 	}
 	switch {
 	case !over:
-	case k.incoming && k.state == qmpSetup:
-		if string(status) == "completed" {
-			k.prepared()
-		} // or QEMU ends, with a last line that says why
+	case k.loading == loadReading:
+		if string(status) != "completed" {
+			break // QEMU ends, with a last line that says why
+		}
+		k.loading = loadDone
+		if k.asked == commandLoad {
+			k.hangUp("")
+		}
 	case k.saving != saveWriting:
 	case k.asked != commandSave: // the caller has gone
 		k.saving = saveNone
@@ -166,10 +174,29 @@ func (k *keeper) endSaved() {
 	k.hangUp("")
 }
 
+// handPipe gives QEMU the caller's pipe.
+func (k *keeper) handPipe() {
+	k.client.pass = k.pipe
+	k.command(qmpGetfd)
+	unix.Close(k.pipe)
+	k.pipe = -1
+}
+
 // load has QEMU read the state that it goes on from.
 func (k *keeper) load() {
-	k.command(qmpEvents)
-	k.command(qmpIncoming)
+	switch {
+	case k.loading == loadDone: // by a start that was killed
+		k.hangUp("")
+	case k.vmmGone:
+		k.failStart()
+	case k.loading == loadReading:
+		k.hangUp("QEMU is reading a state already")
+	default:
+		k.loading = loadReading
+		k.handPipe()
+		k.command(qmpEvents)
+		k.command(qmpIncoming)
+	}
 }
 
 func (k *keeper) sayAll(b []byte) {

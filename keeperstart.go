@@ -49,11 +49,9 @@ func (k *keeper) answer(m qmpMessage) {
 	copy(k.sent[:], k.sent[1:])
 	failed := m.kind == 'e'
 	switch {
-	case failed && (k.state == qmpSetup || k.state == qmpStarting):
+	case failed && (k.state == qmpSetup || k.state == qmpStarting || k.loading == loadReading):
 		k.setErrLine(m.desc)
 		k.endVM()
-	case c == qmpCapabilities && k.incoming:
-		k.load()
 	case c == qmpCapabilities:
 		k.prepared()
 	case c == qmpCont && k.state == qmpStarting:
@@ -79,7 +77,7 @@ func (k *keeper) answer(m qmpMessage) {
 	}
 }
 
-// prepared: QEMU takes commands, and the guest is in its memory.
+// prepared: QEMU takes commands, and a guest that boots is in its memory.
 func (k *keeper) prepared() {
 	k.state = qmpReady
 	k.tellReady("R")
@@ -99,7 +97,7 @@ func (k *keeper) failStart() {
 	if !k.end.started {
 		_, why := k.end.code()
 		k.tellReady(why)
-		if k.asked == commandStart || k.asked == commandPoint {
+		if k.asked == commandStart || k.asked == commandPoint || k.asked == commandLoad {
 			k.hangUp(why)
 			k.told = true
 		}

@@ -27,9 +27,9 @@ type launch struct {
 // launchSize is room for qemuArgs, of which -append can have 128 KiB. It fits into a socket's buffer.
 const launchSize = 160 << 10
 
-// The VMM's descriptors beyond vmmQMP and vmmState.
+// The VMM's descriptors that come with the message, higher than any that it has before.
 const (
-	vmmTap   = vmmState + 1 + iota
+	vmmTap   = 100 + iota
 	vmmRules // holds the nftables, by being open
 	vmmVhost
 )
@@ -38,14 +38,10 @@ const (
 // closes: that is the answer.
 func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
 	p.at("VMM jail: wait for its network")
-	const listener = vmmState - 1
+	const listener = vmmTap - 1
 	p.call(unix.SYS_DUP3, j.listener, listener, unix.O_CLOEXEC)
 	p.call(unix.SYS_CLOSE_RANGE, firstFD, listener-1, 0) // so that what is received has small numbers
-	above := vmmTap
-	if j.state == nil {
-		above = vmmState
-	}
-	p.call(unix.SYS_CLOSE_RANGE, above, uint64(^uint32(0)), 0)
+	p.call(unix.SYS_CLOSE_RANGE, vmmTap, uint64(^uint32(0)), 0)
 	conn = p.call(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_CLOEXEC)
 	argv = p.alloc(launchSize)
 	j.launchAt = uint64(argv)

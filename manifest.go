@@ -38,7 +38,8 @@ type manifest struct {
 	VM      savedVM      `json:"vm"`
 	State   savedFile    `json:"state"`
 	Console savedConsole `json:"console"`
-	Digest  string       `json:"digest"` // of this file, with an empty digest
+	Clock   *savedClock  `json:"clock,omitempty"` // nil: it goes on where it stood
+	Digest  string       `json:"digest"`          // of this file, with an empty digest
 }
 
 // savedQEMU: a machine's state fits the very program that wrote it.
@@ -101,6 +102,11 @@ func decodeManifest(text []byte) (*manifest, error) {
 	if _, err := m.Console.line(); err != nil {
 		return nil, fmt.Errorf("console.line: %w", err)
 	}
+	if m.Clock != nil {
+		if err := m.Clock.check(m.State.Size); err != nil {
+			return nil, err
+		}
+	}
 	if l := m.VM.Lease; l != nil {
 		if _, err := l.identity(); err != nil {
 			return nil, fmt.Errorf("vm.lease.%w", err)
@@ -126,6 +132,8 @@ type savedGuest struct {
 	dir      string
 	state    *os.File
 	identity string // how it is to be known on its network, if restore's flag says so
+
+	leastJump time.Duration // of its clock
 }
 
 // openSaved checks the files of a directory. The error says which one is not as it was. Without verify the

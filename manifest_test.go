@@ -15,6 +15,8 @@ func testManifest() *manifest {
 		QEMU: savedQEMU{"7.2.22 (Debian 1:7.2)", "aa"}, App: savedFile{1, "bb"},
 		VM:      savedVM{Machine: "microvm", Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, Network: "user", Append: "-- 'a b' \x01 \U0001f600"},
 		Console: savedConsole{Position: 1 << 63, Line: "00ff"},
+		State:   savedFile{Size: 100},
+		Clock:   &savedClock{Stopped: time.Unix(1700000000, 7).UTC(), MHz: 2600, Counters: []int64{3, 92}},
 	}
 }
 

@@ -125,6 +125,9 @@ func (g *guest) goOn(s *savedGuest) {
 	vm := g.vm
 	vm.Incoming, vm.Saved = true, s.VM.Lease
 	vm.Boot, vm.Lease = bootLine{Front: s.VM.Append, Whole: true}, nil
+	if s.Clock != nil {
+		vm.Boot.MHz = s.Clock.MHz
+	}
 }
 
 func (g *guest) loaderFile() *os.File {

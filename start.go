@@ -74,6 +74,10 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 		c.end()
 		return err
 	}
+	if err := c.loadState(); err != nil {
+		c.end()
+		return err
+	}
 	if c.Hermit != nil && c.Hermit.Template != nil {
 		var err error
 		if c.pending, err = c.letPointGo(); err != nil {

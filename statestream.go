@@ -19,6 +19,8 @@ const (
 	streamStart         = 0x01 // sections
 	streamPart          = 0x02
 	streamEnd           = 0x03
+	streamFull          = 0x04 // a device, by which time the memory is over
+	streamDescribed     = 0x06 // at the end
 	streamConfiguration = 0x07
 	streamFooter        = 0x7e // of a section
 

@@ -311,7 +311,7 @@ func TestStateStreamQEMU(t *testing.T) {
 	}
 	for _, x := range []struct{ machine, image string }{{"microvm", "app"}, {"pc", "app-pci"}, {"q35", "app-pci"}} {
 		t.Run(x.machine, func(t *testing.T) {
-			vm := &vmConfig{Machine: x.machine, Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 128, TBSizeMiB: 16, Network: "user", Boot: bootLine{Back: "-- touch 8 ; print ready ; echo 1"}}
+			vm := &vmConfig{Machine: x.machine, Accel: "tcg", CPU: "max", VCPUs: 2, MemoryMiB: 128, TBSizeMiB: 16, Network: "user", Boot: bootLine{Back: "-- touch 8 ; print ready ; echo 1"}}
 			argv := unjailedArgs(vm, dir, x.image)
 			first := startQMP(t, argv)
 			first.do("cont")
@@ -321,6 +321,7 @@ func TestStateStreamQEMU(t *testing.T) {
 				}
 			}
 			first.do("stop")
+			registers := first.registers()
 			whole := first.save()
 			less := filtered(whole, 1<<20)
 			before := memoryAfter(whole)
@@ -336,6 +337,7 @@ func TestStateStreamQEMU(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			wantCounters(t, state, vm.VCPUs, registers)
 			second := startQMP(t, append(argv, "-incoming", "defer"), state)
 			second.do(`migrate-set-capabilities","arguments":{"capabilities":[{"capability":"events","state":true}]},"id":"`)
 			second.do(`migrate-incoming","arguments":{"uri":"fd:4"},"id":"`)
@@ -400,14 +402,27 @@ func (q *qmpTest) do(command string) {
 	q.until(`"return"`)
 }
 
-func (q *qmpTest) until(text string) {
+func (q *qmpTest) until(text string) (line string) {
 	q.t.Helper()
-	for line := ""; !strings.Contains(line, text); {
+	for !strings.Contains(line, text) {
 		var err error
 		if line, err = q.answers.ReadString('\n'); err != nil || strings.Contains(line, `"error"`) {
 			q.t.Fatalf("QEMU: %q, %v", line, err)
 		}
 	}
+	return line
+}
+
+// registers is what the machine's CPUs have in CR3, as sixteen digits each: one in 32-bit mode is shown with eight.
+func (q *qmpTest) registers() (all []string) {
+	q.t.Helper()
+	if err := q.client.send(`human-monitor-command","arguments":{"command-line":"info registers -a"},"id":"`); err != nil {
+		q.t.Fatal(err)
+	}
+	for _, cpu := range strings.Split(q.until(`"return"`), "CR3=")[1:] {
+		all = append(all, fmt.Sprintf("%016s", strings.Fields(cpu)[0]))
+	}
+	return all
 }
 
 // save is the machine's state.

@@ -82,11 +82,10 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 		return err
 	}
 	dir := filepath.Join(c.g.root, templatesName, t.name+"."+key)
-	if g.from, err = openTemplate(dir); err == nil {
+	if g.from, err = c.takeTemplate(dir); err == nil {
 		g.goOn(g.from)
 		now := time.Now()
 		os.Chtimes(dir, now, now) // not to be the one that gives way
-		c.closers = append(c.closers, int(g.from.state.Fd()))
 		return nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
@@ -130,8 +129,9 @@ func (c *creation) templateKey(g *guest, t *templateSettings, bootArgs string) (
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// openTemplate opens what is there, of our own making: the state's digest is not computed anew each time.
-func openTemplate(dir string) (*savedGuest, error) {
+// takeTemplate gives the container links of its own to a template's files: start needs them, and the template may
+// have given way by then. What it is comes back, its state closed.
+func (c *container) takeTemplate(dir string) (*savedGuest, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(filepath.Dir(dir), &st); err != nil {
 		return nil, err
@@ -139,7 +139,34 @@ func openTemplate(dir string) (*savedGuest, error) {
 	if st.Uid != uint32(os.Geteuid()) || st.Mode&(unix.S_IFMT|0o077) != unix.S_IFDIR {
 		return nil, fmt.Errorf("%s must be a directory of this user's alone: it has owner %d and mode %04o", filepath.Dir(dir), st.Uid, st.Mode&0o7777)
 	}
-	return openSaved(dir, false)
+	for _, name := range []string{manifestName, stateName} {
+		if err := os.Link(filepath.Join(dir, name), filepath.Join(c.dir, name)); err != nil {
+			c.dropOwnTemplate()
+			return nil, err
+		}
+	}
+	own, err := c.openOwnTemplate()
+	if err != nil {
+		c.dropOwnTemplate()
+		return nil, err
+	}
+	return own, own.state.Close()
+}
+
+// openOwnTemplate opens what takeTemplate has linked, of our own making: the state's digest is not computed anew
+// each time.
+func (c *container) openOwnTemplate() (*savedGuest, error) {
+	s, err := openSaved(c.dir, false)
+	if err == nil {
+		s.leastJump = minTemplateJump
+	}
+	return s, err
+}
+
+// dropOwnTemplate removes the links, of which there may be none.
+func (c *container) dropOwnTemplate() {
+	os.Remove(filepath.Join(c.dir, manifestName))
+	os.Remove(filepath.Join(c.dir, stateName))
 }
 
 // A pendingTemplate is a first start that waits for its guest's point.

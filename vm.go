@@ -268,9 +268,11 @@ type hermitState struct {
 	Network   string `json:"network"`
 	Share     string `json:"share,omitempty"`
 	CPU       string `json:"cpu"`
-	Extra     string `json:"extra,omitempty"`   // arguments of QEMU by the vm section
-	Append    string `json:"append"`            // the kernel's command line, but for a network that comes later
-	Printed   uint64 `json:"printed,omitempty"` // bytes of output before it was restored
+	Extra     string `json:"extra,omitempty"`    // arguments of QEMU by the vm section
+	Append    string `json:"append"`             // the kernel's command line, but for a network that comes later
+	MHz       int    `json:"mhz,omitempty"`      // of its clock, as it was told
+	Incoming  bool   `json:"incoming,omitempty"` // start has it go on from a state
+	Printed   uint64 `json:"printed,omitempty"`  // bytes of output before it was restored
 
 	Template *templateWish `json:"template,omitempty"`
 
@@ -286,7 +288,7 @@ func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vm
 	st := &hermitState{
 		App: app.path, QEMU: env.QEMU, Machine: vm.Machine, Accel: vm.Accel,
 		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, NeedsMiB: vm.NeedsMiB, Network: vm.Network, Share: vm.Share,
-		CPU: vm.CPU, Extra: strings.Join(vm.Extra, " "), Append: vm.Boot.with(vm.Lease),
+		CPU: vm.CPU, Extra: strings.Join(vm.Extra, " "), Append: vm.Boot.with(vm.Lease), MHz: vm.Boot.MHz,
 	}
 	if loader != nil {
 		st.Loader = loader.path
