@@ -137,11 +137,12 @@ func (t *nftTable) send(fd int) error {
 	if err := unix.Sendto(fd, t.batch, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
-	// The answers are the errors, in order, or the one to the last message.
+	// The answers are the errors, in order, or the one to the last message. They are there when the kernel has taken
+	// the batch; one that will not come must not be waited for.
 	buf := make([]byte, 64<<10)
-	n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, buf) })
+	n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
 	if err != nil {
-		return os.NewSyscallError("read", err)
+		return os.NewSyscallError("recvfrom", err)
 	}
 	return nftAnswer(buf[:n], last)
 }
