@@ -118,9 +118,12 @@ func (c *savedClock) jump(now time.Time, least time.Duration) uint64 {
 	return uint64(passed.Microseconds()) * uint64(c.MHz)
 }
 
-// warning is about a host whose counter is not as fast as the guest believes.
+// warning is about a clock that goes on where it stood, or a host whose counter is not as fast as the guest believes.
 func (c *savedClock) warning(mhz int) string {
-	if c == nil || mhz == 0 || 100*max(c.MHz-mhz, mhz-c.MHz) <= mhz {
+	switch {
+	case c == nil || len(c.Counters) == 0:
+		return "the guest's clock goes on where it stood: the checkpoint does not say where it is"
+	case mhz == 0 || 100*max(c.MHz-mhz, mhz-c.MHz) <= mhz:
 		return ""
 	}
 	return fmt.Sprintf("the guest was told of a clock with %d MHz, and this host's has %d: its seconds are too long or too short", c.MHz, mhz)

@@ -119,6 +119,25 @@ func TestClockJump(t *testing.T) {
 	}
 }
 
+func TestClockWarning(t *testing.T) {
+	for _, tc := range []struct {
+		clock *savedClock
+		mhz   int
+		want  string
+	}{
+		{nil, 2000, "goes on where it stood"},
+		{&savedClock{MHz: 2000}, 2000, "goes on where it stood"},
+		{&savedClock{MHz: 2000, Counters: []int64{0}}, 2019, ""},
+		{&savedClock{MHz: 2000, Counters: []int64{0}}, 0, ""},
+		{&savedClock{MHz: 2000, Counters: []int64{0}}, 2600, "a clock with 2000 MHz, and this host's has 2600"},
+		{&savedClock{MHz: 2600, Counters: []int64{0}}, 2000, "too long or too short"},
+	} {
+		if got := tc.clock.warning(tc.mhz); !strings.Contains(got, tc.want) || tc.want == "" && got != "" {
+			t.Errorf("%+v, here %d MHz: %q, want %q", tc.clock, tc.mhz, got, tc.want)
+		}
+	}
+}
+
 // What goes to QEMU is the file, but for the counters.
 func TestFeed(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcdef"), 20000)
