@@ -65,12 +65,12 @@ func findFields(state *os.File, size int64, device, field string) []int64 {
 	if _, err := state.ReadAt(b, start); err != nil {
 		return nil
 	}
-	at := bytes.LastIndex(b, []byte(`{"page_size"`))
-	if at < 5 || b[at-5] != streamDescribed || int64(binary.BigEndian.Uint32(b[at-4:])) != int64(len(b)-at) {
-		return nil
+	at := bytes.LastIndexByte(b, streamDescribed) // JSON has no such byte, but its length may
+	for at >= 0 && (len(b)-at < 5 || int64(binary.BigEndian.Uint32(b[at+1:])) != int64(len(b)-at-5)) {
+		at = bytes.LastIndexByte(b[:at], streamDescribed)
 	}
 	var d streamDescription
-	if decodeJSON(string(b[at:]), &d) != nil {
+	if at < 0 || decodeJSON(string(b[at+5:]), &d) != nil {
 		return nil
 	}
 	var found []int64

@@ -57,7 +57,7 @@ func TestFindFields(t *testing.T) {
 		return tempFile(t, append(b, description...))
 	}
 	timer := func(fields string) string {
-		return `{"page_size": 4096, "devices": [{"name": "timer", "instance_id": 0, "version": 2, "fields": [` + fields + `]}]}`
+		return `{"configuration": {"vmsd_name": "configuration"}, "page_size": 4096, "devices": [{"name": "timer", "instance_id": 0, "version": 2, "fields": [` + fields + `]}]}`
 	}
 	for _, tc := range []struct {
 		name, sections, description string
@@ -73,6 +73,7 @@ func TestFindFields(t *testing.T) {
 		{"too large", section + "12345678", timer(`{"name":"x","size":9223372036854775807,"array_len":4},{"name":"cpu_ticks_offset","size":8}`), nil},
 		{"negative", section + "12345678", timer(`{"name":"x","size":-9},{"name":"cpu_ticks_offset","size":8}`), nil},
 		{"no JSON", section + "12345678", `{"page_size": 4096, "devices": [`, nil},
+		{"a length of sixes", section + "12345678", timer(`{"name":"cpu_ticks_offset","size":8}` + strings.Repeat(" ", 0x606-len(timer(`{"name":"cpu_ticks_offset","size":8}`)))), []int64{6 + int64(len(section))}},
 		{"no description", section + "12345678", "", nil},
 	} {
 		f := state(tc.sections, tc.description)
