@@ -43,7 +43,7 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 	a = append(a, "-accel", accel, "-cpu", vm.CPU, "-smp", strconv.Itoa(vm.VCPUs), "-m", strconv.Itoa(vm.MemoryMiB),
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-chardev", "stdio,id=serial,mux=off,signal=off", "-serial", "chardev:serial",
-		"-chardev", "socket,id=qmp,fd="+strconv.Itoa(qmp), "-mon", "chardev=qmp,mode=control",
+		"-chardev", "socket,id=qmp,fd="+strconv.Itoa(qmp), "-qmp", "chardev:qmp",
 		"-device", "isa-debug-exit,iobase=0xf4,iosize=0x04")
 	if vm.Network != "none" {
 		netdev, mac := "user,id=net0,net="+userNet+",dhcpstart="+userGuest, ""

@@ -8,7 +8,7 @@ import (
 func TestQEMUArgs(t *testing.T) {
 	const head = "-no-user-config -nodefaults -display none -no-reboot -S "
 	const middle = " -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny" +
-		" -chardev stdio,id=serial,mux=off,signal=off -serial chardev:serial -chardev socket,id=qmp,fd=7 -mon chardev=qmp,mode=control" +
+		" -chardev stdio,id=serial,mux=off,signal=off -serial chardev:serial -chardev socket,id=qmp,fd=7 -qmp chardev:qmp" +
 		" -device isa-debug-exit,iobase=0xf4,iosize=0x04 "
 	const rng = "-object rng-builtin,id=rng0 -device virtio-rng-pci,disable-legacy=on,rng=rng0 "
 	for _, tt := range []struct {
