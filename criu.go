@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -145,9 +146,14 @@ func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) err
 		call.opts.text(criuParentImages, o.parentPath) // relative to the images, says criu
 	}
 	if o.pageServer != "" {
-		if err := call.pageServer(o.pageServer); err != nil {
+		if err := call.pageServer(o.pageServer, o.lazyPages); err != nil {
 			return err
 		}
+		defer func() {
+			for _, f := range call.files {
+				f.Close()
+			}
+		}()
 	}
 	if o.statusFD != "" {
 		fd, err := strconv.ParseUint(o.statusFD, 10, 31)
@@ -196,7 +202,8 @@ func (c *container) runDump(g *globals, call *criuCall, o *checkpointOptions, sp
 	return err
 }
 
-func (c *criuCall) pageServer(address string) error {
+// pageServer names the server to which a dump sends the pages, or of a lazy one the address at which criu is the server.
+func (c *criuCall) pageServer(address string, lazy bool) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("flag --page-server: %w", err)
@@ -209,6 +216,28 @@ func (c *criuCall) pageServer(address string) error {
 	m.text(1, host)
 	m.number(2, n)
 	c.opts.message(criuPageServer, m)
+	if !lazy || host == "" {
+		return nil
+	}
+	return c.serveAt(host)
+}
+
+// serveAt: of a lazy dump's request criu 3.17.1 takes the port alone, and would serve the container's memory to all who reach any of
+// the host's addresses. From its configuration it takes the address, too. What the operator has there still has the last word.
+func (c *criuCall) serveAt(host string) error {
+	if a, err := netip.ParseAddr(host); err != nil || a.Zone() != "" {
+		return fmt.Errorf("flag --page-server: %q is not an IP address", host)
+	}
+	operators, err := readFile(criuConfig, 1<<20)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	fd, err := memoryFile("criu.conf", append([]byte("address "+host+"\n"), operators...))
+	if err != nil {
+		return err
+	}
+	c.opts.text(criuConfigFile, fmt.Sprintf("/proc/self/fd/%d", criuFirstFD+len(c.files))) // of two the last one counts
+	c.files = append(c.files, os.NewFile(uintptr(fd), "criu.conf"))
 	return nil
 }
 

@@ -21,13 +21,21 @@ import (
 // newCriu returns nil where a test is left to the machines, for criu cannot work with this kernel.
 func newCriu(t *testing.T) *rt {
 	t.Helper()
-	if os.Getenv("RUNH_TEST_CRIU") == "" && exec.Command("criu", "check").Run() != nil {
-		leftToVM(t)
+	if !hasCriu(t) {
 		return nil
 	}
 	r := newRT(t)
 	r.onlyRunh("the error messages are runh's, and so is a file among the images")
 	return r
+}
+
+func hasCriu(t *testing.T) bool {
+	t.Helper()
+	has := os.Getenv("RUNH_TEST_CRIU") != "" || exec.Command("criu", "check").Run() == nil
+	if !has {
+		leftToVM(t)
+	}
+	return has
 }
 
 const counting = `while :; do i=$((i+1)); echo count $i; sleep 0.05; done`
@@ -495,6 +503,7 @@ func TestCriuFailures(t *testing.T) {
 	for flags, want := range map[string]string{
 		"--page-server nowhere":          "--page-server",
 		"--page-server 127.0.0.1:x":      `"x" is not the number of a port`,
+		"--lazy-pages --page-server h:1": `"h" is not an IP address`,
 		"--status-fd x":                  `"x" is not the number of a descriptor`,
 		"--empty-ns uts":                 `"uts" is not one of network`,
 		"--manage-cgroups-mode nonsense": `"nonsense" is not one of`,

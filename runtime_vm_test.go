@@ -35,7 +35,8 @@ func vmMachines() []vmMachine {
 		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup TestCriu"},
 		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
-		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures"},
+		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures " +
+			"TestCriuFileLocks TestCriuLinkRemap TestCriuExternalSocket TestCriuAutoDedup TestCriuPageServer TestCriuLazyPages"},
 		{name: "systemd and iptables", systemd: true, criu: true, tests: "TestCriuPaused"},
 	}
 }
@@ -190,6 +191,7 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 		c.program("/usr/sbin/criu")
 		c.program("/bin/tar") // by which criu saves what is in a tmpfs
 		c.program("/bin/gzip")
+		c.program("/usr/bin/flock")
 	}
 	if vm.criu && vm.systemd { // the others have nftables in the kernel, and no program for it
 		c.program("/usr/sbin/xtables-nft-multi")
