@@ -1,5 +1,5 @@
-// The machine with the engines: systemd and cgroup v2, and the distribution's containerd, Docker, podman and QEMU in it, each with its
-// systemd driver. What TestVM's machines do to runh alone, runtime_engines_test.go does here by the programs that call it.
+// The machines with the engines: systemd and cgroup v2, and the distribution's containerd, Docker, podman and QEMU in them, each with its
+// systemd driver. What TestVM's machines do to runh alone, runtime_engines_test.go and runtime_engines_criu_test.go do here by the programs that call it.
 package main
 
 import (
@@ -19,6 +19,8 @@ func engineMachines() []vmMachine {
 	return []vmMachine{
 		{name: "containerd and Docker", systemd: true, engines: true, tests: "TestEngineCRI TestEngineDocker"},
 		{name: "podman", systemd: true, engines: true, tests: "TestEnginePodman TestEnginePodmanRootless"},
+		{name: "criu by Docker", systemd: true, engines: true, criu: true, tests: "TestCriuDocker"},
+		{name: "criu by podman", systemd: true, engines: true, criu: true, tests: "TestCriuPodman"},
 	}
 }
 
