@@ -62,7 +62,7 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 	if err := a.raise(l, a.lease.MTU); err != nil {
 		return err
 	}
-	if a.rules, err = makeTables(directRules(up.netInterface, a.tap, &inner, &outer)); errors.Is(err, unix.EPERM) || errors.Is(err, unix.EEXIST) {
+	if a.rules, err = makeTables(directRules(up.netInterface, a.tap, &inner, &outer)); isOthers(err) {
 		return taken{fmt.Sprintf("the interface %s is another guest's", up.name)}
 	}
 	if vm.Saved != nil && up.gateway.IsValid() {
@@ -152,11 +152,18 @@ func (a *attachment) shared(l links, vm *vmConfig, mtu int, mac string, names *r
 	if !inner.equal(&outer) {
 		tables = append(tables, translatedLink(a.tap, &inner, &outer))
 	}
-	if a.rules, err = makeTables(tables...); errors.Is(err, unix.EOPNOTSUPP) && len(tables) > 1 {
-		err = errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")
+	a.rules, err = makeTables(tables...)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP) && len(tables) > 1:
+		return errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")
+	case isOthers(err): // QEMU, on its way out, lets go of its tap first
+		return taken{fmt.Sprintf("the nftables of %s are another guest's", a.name)}
 	}
 	return err
 }
+
+// isOthers: the table is there already, with another owner.
+func isOthers(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EEXIST) }
 
 // linkLease is for the guest on a private link.
 func linkLease(number int, mac string, mtu int) *lease {

@@ -249,7 +249,7 @@ func TestCheckpointRefused(t *testing.T) {
 		"another magic":      {alter(func(m *manifest) { m.Magic = "runh-checkpoint/9" }), "runh-checkpoint/9"},
 		"another machine":    {alter(func(m *manifest) { m.VM.Machine = "q35" }), `its machine is "q35", and this container's "microvm"`},
 		"another accel":      {alter(func(m *manifest) { m.VM.Accel = "kvm" }), `its accelerator is "kvm"`},
-		"another build":      {alter(func(m *manifest) { m.QEMU.Digest = "00" }), "is of QEMU 7.2"},
+		"another build":      {alter(func(m *manifest) { m.QEMU.Digest = "00" }), "is of QEMU "},
 	} {
 		res := r.do("restore", "--detach", "--bundle", c.dir, "--image-path", x.dir, c.id)
 		if res.fails(x.text); t.Failed() {

@@ -444,6 +444,26 @@ func TestNetworkAfterKill(t *testing.T) {
 }
 
 // An interface is one guest's.
+// A guest that ends gives up its tap's name before its nftables: the next one, of the same name, waits a little.
+func TestNetworkTableTaken(t *testing.T) {
+	r := newHermit(t)
+	p := newWorld(r).pod("10.88.0.2/24")
+	ns, err := openNetwork(p.pid)
+	r.must(err)
+	defer unix.Close(ns)
+	table := -1
+	r.must(inNetwork(ns, func() (err error) {
+		table, err = makeTables(newNFT(unix.NFPROTO_INET, tapPrefix+"0"))
+		return err
+	}))
+	r.attached(p, "app", "hello", "network=shared").tryCreate().fails("the nftables of runh0 are another guest's")
+	time.AfterFunc(200*time.Millisecond, func() { unix.Close(table) })
+	c := r.attached(p, "app", "exit 3", "network=shared").create().start()
+	if code := c.wait(); code != 3 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestNetworkTaken(t *testing.T) {
 	r := newHermit(t)
 	w := newWorld(r)
