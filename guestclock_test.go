@@ -84,6 +84,32 @@ func TestFindFields(t *testing.T) {
 	}
 }
 
+// Whatever a state and its description say, what is found is in the state.
+func FuzzFindFields(f *testing.F) {
+	const section = "\x04\x00\x00\x00\x05\x05timer\x00\x00\x00\x00\x00\x00\x00\x02"
+	f.Add(section+"12345678", `{"devices": [{"name": "timer", "instance_id": 0, "version": 2, "fields": [{"name": "cpu_ticks_offset", "size": 8}]}]}`)
+	f.Add(section+"12345678"+section, `{"devices": [{"name": "timer", "version": 2, "fields": [{"name": "x", "size": 4194304, "array_len": 4194304}, {"name": "cpu_ticks_offset", "size": 8}]}]}`)
+	file, err := os.Create(f.TempDir() + "/state")
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer file.Close()
+	f.Fuzz(func(t *testing.T, sections, description string) {
+		b := append(binary.BigEndian.AppendUint32([]byte(sections+"\x00\x06"), uint32(len(description))), description...)
+		if err := file.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.WriteAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range findCounters(file, int64(len(b)), "tcg") {
+			if at < 0 || at+8 > int64(len(sections)+1) {
+				t.Errorf("found %d of %d bytes", at, len(sections))
+			}
+		}
+	})
+}
+
 func tempFile(t *testing.T, data []byte) *os.File {
 	t.Helper()
 	f, err := os.CreateTemp(t.TempDir(), "")
