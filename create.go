@@ -29,7 +29,8 @@ type creation struct {
 	child  int // the pid to wait for, once there is one
 	master int // the terminal's master, or -1
 	hermit *hermitOptions
-	hooked bool // hooks have begun to run: a failure ends with the poststop ones
+	from   *savedGuest // restore: the guest goes on from it
+	hooked bool        // hooks have begun to run: a failure ends with the poststop ones
 	undo   []func()
 
 	closers   []int // descriptors to close in the end
@@ -56,12 +57,11 @@ func cmdCreate(g *globals, args []string) error {
 func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*creation, error) {
 	// The init dies with this thread until it is armed.
 	runtime.LockOSThread()
-	c := &creation{g: g, opts: opts, master: -1}
+	c := &creation{g: g, opts: opts, from: from, master: -1}
 	for _, step := range []func() error{
 		c.readBundle,
 		func() error { return c.checkTerminal(detached) },
 		c.claim,
-		func() error { c.saved = from; return nil },
 		c.makeBirthplace,
 		c.startInit,
 		c.makeCgroup,
@@ -195,6 +195,7 @@ func (c *creation) claim() error {
 		return err
 	}
 	c.container = made
+	c.saved = c.from
 	c.onFailure(func() {
 		c.uncover()
 		c.container.remove()

@@ -90,8 +90,8 @@ func (c *creation) findGuest(root int) (*guest, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case app == nil && c.saved != nil:
-		return nil, fmt.Errorf("checkpoint %s is of a Hermit guest, and %s is no Hermit application", c.saved.dir, args[0])
+	case app == nil && c.from != nil:
+		return nil, fmt.Errorf("checkpoint %s is of a Hermit guest, and %s is no Hermit application", c.from.dir, args[0])
 	case app == nil:
 		return nil, nil
 	}
@@ -136,7 +136,7 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, firstWord(settings.hostLoader, config.loader)); err != nil {
 		return err
 	}
-	if from := c.saved; from != nil && from.VM.Lease == nil && firstWord(settings.network, config.network, "auto") == "auto" {
+	if from := c.from; from != nil && from.VM.Lease == nil && firstWord(settings.network, config.network, "auto") == "auto" {
 		settings.network = from.VM.Network // user or none, which are no tap's
 	}
 	if g.env, err = c.chooseEnv(settings, root, envDir); err != nil {
@@ -175,14 +175,14 @@ func (c *creation) planGuest(g *guest, root int) error {
 		c.g.warnf("%s", w)
 	}
 	switch {
-	case g.share != nil && (c.saved != nil || settings.template.name != ""):
+	case g.share != nil && (c.from != nil || settings.template.name != ""):
 		return errSharedState
-	case c.saved != nil:
-		g.vm.Keep = firstWord(c.saved.identity, settings.identity) == "kept"
-		if w := c.saved.Clock.warning(g.vm.Boot.MHz); w != "" {
+	case c.from != nil:
+		g.vm.Keep = firstWord(c.from.identity, settings.identity) == "kept"
+		if w := c.from.Clock.warning(g.vm.Boot.MHz); w != "" {
 			c.g.warnf("%s", w)
 		}
-		return c.saved.adopt(g, root)
+		return c.from.adopt(g, root)
 	case settings.template.name != "":
 		line, _, _ := bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, 0, room) // as above, without the frequency
 		return c.findTemplate(g, &settings.template, line.with(g.vm.Lease))

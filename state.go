@@ -67,7 +67,7 @@ type container struct {
 	state
 	lock    *os.File
 	pending *pendingTemplate // a start that is to make a template
-	saved   *savedGuest      // restore: what the guest goes on from
+	saved   *savedGuest      // what it goes on from, in a restore
 	claimed bool             // by this process: its create is under way
 }
 
