@@ -1,7 +1,7 @@
 #!/bin/sh
 # make lint: format, vet, staticcheck, with the versions that tools.mod pins. $@ is how to run a tool of that file.
 set -eu
-out=$("$@" gofumpt -l . 2>&1)
+out=$("$@" gofumpt -l .) # what go downloads first is told on stderr
 [ -z "$out" ] || { printf 'gofumpt would change:\n%s\n' "$out" >&2; exit 1; }
 go vet ./... ./testdata/bench ./testdata/conformance
 "$@" staticcheck ./... ./testdata/bench ./testdata/conformance
