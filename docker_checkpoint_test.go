@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,6 +19,22 @@ func (k *dock) settled() {
 		besides, _ := filepath.Glob(k.d.dir + "/c/root" + containerdBlobs) // see underSystemd
 		return len(own)+len(besides) == 0
 	})
+}
+
+// ownDir is where the daemon keeps what belongs to a container, its checkpoints for one.
+func (k *dock) ownDir(c string) string {
+	k.Helper()
+	dir := k.d.dir + "/data/containers/" + k.inspect(c, "{{.Id}}")
+	_, err := os.Stat(dir + "/checkpoints")
+	k.must(err)
+	return dir
+}
+
+func (k *dock) goneDir(dir string) {
+	k.Helper()
+	if left, _ := filepath.Glob(dir + "/*"); len(left) != 0 {
+		k.Errorf("left %q", left)
+	}
 }
 
 func TestDockerCheckpoint(t *testing.T) {
@@ -48,28 +65,29 @@ func TestDockerCheckpoint(t *testing.T) {
 	counting(c, before)
 	// One log with all lives: each number once, none left out.
 	counted(t, k.docker("logs", c).out)
+	own := k.ownDir(c)
 	k.docker("kill", c).ok()
 	k.docker("rm", c).ok()
-	if left, _ := filepath.Glob(k.d.dir + "/data/containers/*/checkpoints"); len(left) != 0 {
-		t.Errorf("left %q", left)
-	}
+	k.goneDir(own)
 }
 
 // With the default bridge Docker gives the container that it starts again whatever address is free: the guest has it, for others.
 func TestDockerCheckpointBridge(t *testing.T) {
 	k := newDockHermit(t)
-	c := k.start("-p", "29975:9975", "hermit", "net", ";", "serve", "docker")
+	c := k.start("-p", "29977:9975", "hermit", "net", ";", "serve", "docker")
 	was := told(t, k.logs(c, "serving as docker"), "net")["ip"]
 	k.docker("checkpoint", "create", c, "one").ok()
 	k.eventually("the saved container has ended", func() bool { return k.inspect(c, "{{.State.Status}}") == "exited" })
-	k.start("bb", "sleep", "1000") // takes the address that is free now
+	address := func(c string) string { return k.inspect(c, "{{.NetworkSettings.IPAddress}}") }
+	for address(k.start("bb", "sleep", "1000")) != was { // takes an address that is free now
+	}
 	k.settled()
 	k.docker("start", "--checkpoint", "one", c).ok()
-	ip := k.inspect(c, "{{.NetworkSettings.IPAddress}}")
+	ip := address(c)
 	if ip == was {
 		t.Fatalf("Docker gave %s again", ip)
 	}
-	for _, at := range []string{"127.0.0.1:29975", ip + ":80"} {
+	for _, at := range []string{"127.0.0.1:29977", ip + ":80"} {
 		if who, _ := k.host().ask("tcp", at); who != "docker" {
 			t.Errorf("%s: %s answers", at, who)
 		}

@@ -114,8 +114,9 @@ func TestDockerExecInteractive(t *testing.T) {
 		o.until("#")
 		in.WriteString("sleep 1000\r")
 		o.until("sleep 1000\r\n")
-		for end := time.Now().Add(rtLimit); time.Now().Before(end) && !strings.Contains(o.String(), "^C"); time.Sleep(20 * time.Millisecond) {
-			in.WriteString("\x03") // once the shell waits for it
+		prompts := func() int { return strings.Count(o.String(), "#") }
+		for before, end := prompts(), time.Now().Add(rtLimit); time.Now().Before(end) && prompts() == before; time.Sleep(20 * time.Millisecond) {
+			in.WriteString("\x03") // which the shell itself gets until the job is the terminal's
 		}
 		in.WriteString("\rexit 12\r")
 	})
