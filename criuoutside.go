@@ -5,7 +5,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -22,27 +21,60 @@ const criuOutsideName = "runh.json"
 
 // criuOutside is that file. Names are those that criu's images have.
 type criuOutside struct {
-	Stdio  []string `json:"stdio"`  // "": the container's own
-	Mounts []string `json:"mounts"` // by config.json, which may name them by symbolic links
+	Stdio  []string       `json:"stdio"` // "": the container's own
+	Mounts []outsideMount `json:"mounts"`
+}
+
+type outsideMount struct {
+	Point   string `json:"point"`
+	Name    string `json:"name"`    // the point by config.json, which may name it by symbolic links
+	Options string `json:"options"` // of the mount, not of its file system
+}
+
+// An insideMount is a line of a container's mountinfo.
+type insideMount struct{ id, point, what, options string } // what: device and root
+
+type insideMounts []insideMount
+
+func readInsideMounts(pid int) (all insideMounts, err error) {
+	table, err := readFile(fmt.Sprintf("/proc/%d/mountinfo", pid), 16<<20)
+	if err != nil {
+		return nil, errNotRunning
+	}
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > 5 {
+			all = append(all, insideMount{f[0], unescapeMount(f[4]), f[2] + " " + f[3], f[5]})
+		}
+	}
+	return all, nil
+}
+
+func (all insideMounts) has(point, what string) bool {
+	return slices.ContainsFunc(all, func(m insideMount) bool { return m.point == point && m.what == what })
+}
+
+// original is the point of what m is a copy of. A recursive bind mount of a directory in which the container's own
+// rootfs lies shows that again, with what had been mounted in it so far.
+func (all insideMounts) original(m insideMount) string {
+	for _, rootfs := range all {
+		rest, below := strings.CutPrefix(m.point, rootfs.point+"/")
+		if below && all.has("/", rootfs.what) && all.has("/"+rest, m.what) {
+			m.point = "/" + rest
+			return all.original(m)
+		}
+	}
+	return m.point
 }
 
 // leaveOutside tells a dump what comes from outside.
 func (c *container) leaveOutside(call *criuCall, spec *specs.Spec) (*criuOutside, error) {
-	table, err := readFile(fmt.Sprintf("/proc/%d/mountinfo", c.Pid), 16<<20)
+	mounts, err := readInsideMounts(c.Pid)
 	if err != nil {
-		return nil, errNotRunning
-	}
-	inside := map[string]bool{} // mount ids
-	var points []string
-	for line := range bytes.Lines(table) {
-		if f := bytes.Fields(line); len(f) > 4 {
-			inside[string(f[0])] = true
-			points = append(points, unescapeMount(string(f[4])))
-		}
+		return nil, err
 	}
 	out := &criuOutside{}
 	for fd := range 3 {
-		name := c.stdioOutside(fd, inside)
+		name := c.stdioOutside(fd, mounts)
 		if strings.HasPrefix(name, "file[") {
 			call.opts.text(criuExternal, name)
 		}
@@ -60,18 +92,19 @@ func (c *container) leaveOutside(call *criuCall, spec *specs.Spec) (*criuOutside
 		}
 	}
 	v2 := openCgroup(c.Cgroup).v2
-	for _, point := range points {
-		name, found := sources.nameOf(point, v2)
-		if found && !slices.Contains(out.Mounts, name) {
-			out.Mounts = append(out.Mounts, name)
-			call.opts.text(criuExternal, "mnt["+point+"]:"+name)
+	for _, m := range mounts {
+		name, found := sources.nameOf(mounts.original(m), v2)
+		if !found {
+			continue
 		}
+		out.Mounts = append(out.Mounts, outsideMount{m.point, name, m.options})
+		call.opts.text(criuExternal, "mnt["+m.point+"]:"+name)
 	}
 	return out, nil
 }
 
 // stdioOutside is criu's name for a pipe, or for a file on a mount that is not the container's. Terminals it knows.
-func (c *container) stdioOutside(fd int, inside map[string]bool) string {
+func (c *container) stdioOutside(fd int, inside insideMounts) string {
 	path := fmt.Sprintf("/proc/%d/fd/%d", c.Pid, fd)
 	if link, _ := os.Readlink(path); strings.HasPrefix(link, "pipe:[") {
 		return link
@@ -87,8 +120,9 @@ func (c *container) stdioOutside(fd int, inside map[string]bool) string {
 	}
 	info, _ := readFile(fmt.Sprintf("/proc/%d/fdinfo/%d", c.Pid, fd), 1<<16)
 	for line := range strings.Lines(string(info)) {
-		if id, found := strings.CutPrefix(line, "mnt_id:"); found && !inside[strings.TrimSpace(id)] {
-			n, _ := strconv.Atoi(strings.TrimSpace(id))
+		id, found := strings.CutPrefix(strings.TrimSpace(line), "mnt_id:\t")
+		if found && !slices.ContainsFunc(inside, func(m insideMount) bool { return m.id == id }) {
+			n, _ := strconv.Atoi(id)
 			return fmt.Sprintf("file[%x:%x]", n, st.Ino)
 		}
 	}
@@ -147,6 +181,8 @@ type mountSource struct {
 	name   string // as it is written there
 	point  string // at checkpoint: where that is
 	source string // of the host's; "" is none: a file system of the container's own
+	attrs  uint64 // that the mount has by config.json
+	rattrs uint64 // and that also those below have
 	alone  bool   // nothing can be mounted below it
 	groups bool   // a mount of type cgroup, without a cgroup namespace: cgroup v1 has a tmpfs there, and the cgroups in it
 }
@@ -166,7 +202,7 @@ func readSources(spec *specs.Spec, bundle string) (all mountSources, err error) 
 		case r.idmap || len(r.uids) > 0:
 			return nil, fmt.Errorf("mount %s: criu does not know id maps of mounts", r.dest)
 		case r.bind:
-			s.source = r.source
+			s.source, s.attrs, s.rattrs = r.source, r.set|r.rset, r.rset
 		case r.fstype == "cgroup" || r.fstype == "cgroup2":
 			s.groups = !hasNamespace(spec, specs.CgroupNamespace)
 		}
@@ -196,8 +232,8 @@ func (all mountSources) nameOf(point string, v2 bool) (name string, outside bool
 	return best.name + strings.TrimPrefix(point, best.point), best.source != "" || best.groups && (point == best.point) == v2
 }
 
-// sourceOf is what a name stands for now.
-func (all mountSources) sourceOf(name string, group *cgroup) (string, error) {
+// sourceOf is what a name stands for now, and the attributes that it has now.
+func (all mountSources) sourceOf(name string, group *cgroup) (source string, attrs uint64, err error) {
 	best, rest := mountSource{}, ""
 	for _, s := range all {
 		way, found := strings.CutPrefix(name, s.name)
@@ -208,12 +244,15 @@ func (all mountSources) sourceOf(name string, group *cgroup) (string, error) {
 	if best.groups {
 		for _, m := range cgroupMountPlan(group, false) {
 			if rest == "" && m.Name == "" || rest == "/"+m.Name {
-				return filepath.Join(m.Host, m.Source), nil
+				return filepath.Join(m.Host, m.Source), 0, nil
 			}
 		}
 	}
 	if best.source == "" {
-		return "", errors.New("is of a container with a mount on " + name + ", which config.json has not")
+		return "", 0, errors.New("is of a container with a mount on " + name + ", which config.json has not")
 	}
-	return filepath.Join(best.source, filepath.Clean("/"+rest)), nil
+	if rest == "" {
+		return best.source, best.attrs, nil
+	}
+	return filepath.Join(best.source, filepath.Clean("/"+rest)), best.rattrs, nil
 }

@@ -94,7 +94,8 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 	if o.lsmMountContext != "" {
 		call.opts.text(criuLSMMountContext, o.lsmMountContext)
 	}
-	if err := c.bringOutside(call, o.criu.imagePath); err != nil {
+	kept, err := c.bringOutside(call, o.criu.imagePath)
+	if err != nil {
 		return err
 	}
 	if err := call.joinNamespaces(c.spec); err != nil {
@@ -118,7 +119,7 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 		}
 	}
 	call.started = func(pid int) error { return c.enterCgroups(pid, o.criu.manageCgroups == "ignore") }
-	call.notify = c.hearCriu
+	call.notify = func(script string, pid, fd int) error { return c.hearCriu(script, pid, fd, kept) }
 	pid, err := call.run(c.g)
 	if err == nil && pid != c.Pid {
 		err = fmt.Errorf("criu restore: process %d is back, where it has announced %d, see %s", pid, c.Pid, call.log)
@@ -180,15 +181,16 @@ func checkImages(dir string, spec *specs.Spec) error {
 	return fmt.Errorf("checkpoint %s: criu reads it as the root of the container's user namespace, who may not: chmod o+x %[1]s", dir)
 }
 
-// bringOutside tells a restore what stands for what came from outside.
-func (c *creation) bringOutside(call *criuCall, images string) error {
+// bringOutside tells a restore what stands for what came from outside. It returns the attributes that mounts must have
+// in the end: those that they had, and those that config.json gives them.
+func (c *creation) bringOutside(call *criuCall, images string) (kept map[string]uint64, err error) {
 	out := &criuOutside{}
 	data, err := readFile(filepath.Join(images, criuOutsideName), 1<<20)
 	if err == nil {
 		err = decodeJSON(string(data), out)
 	}
 	if err != nil {
-		return fmt.Errorf("checkpoint %s: %s: %w", images, criuOutsideName, err)
+		return nil, fmt.Errorf("checkpoint %s: %s: %w", images, criuOutsideName, err)
 	}
 	call.files = []*os.File{os.Stdin, os.Stdout, os.Stderr}
 	for fd, name := range out.Stdio[:min(3, len(out.Stdio))] {
@@ -203,16 +205,21 @@ func (c *creation) bringOutside(call *criuCall, images string) error {
 	}
 	sources, err := readSources(c.spec, c.opts.bundle)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, name := range out.Mounts {
-		source, err := sources.sourceOf(name, c.init.cgroup)
+	kept = map[string]uint64{}
+	if c.spec.Root.Readonly {
+		kept["/"] = unix.MOUNT_ATTR_RDONLY
+	}
+	for _, m := range out.Mounts {
+		source, attrs, err := sources.sourceOf(m.Name, c.init.cgroup)
 		if err != nil {
-			return fmt.Errorf("checkpoint %s %w", images, err)
+			return nil, fmt.Errorf("checkpoint %s %w", images, err)
 		}
-		call.opts.text(criuExternal, "mnt["+name+"]:"+source)
+		kept[m.Point] = attrs&restricting | mountAttributes(m.Options)
+		call.opts.text(criuExternal, "mnt["+m.Name+"]:"+source)
 	}
-	return nil
+	return kept, nil
 }
 
 func (c *criuCall) inherit(fd int, name string) {
@@ -282,7 +289,7 @@ func (c *creation) enterCgroups(pid int, inherit bool) error {
 }
 
 // hearCriu does what is ours when criu is at one of its stations.
-func (c *creation) hearCriu(script string, pid, fd int) (err error) {
+func (c *creation) hearCriu(script string, pid, fd int, kept map[string]uint64) (err error) {
 	switch script {
 	case "setup-namespaces": // they are there, but for the mounts
 		c.child = pid
@@ -297,7 +304,7 @@ func (c *creation) hearCriu(script string, pid, fd int) (err error) {
 			c.end()
 		})
 		if c.StartTime, err = processStart(pid); err == nil {
-			err = c.protectRestored()
+			err = c.restrictMounts(kept)
 		}
 		if err == nil {
 			err = c.recordAs(phaseRunning)
@@ -309,10 +316,13 @@ func (c *creation) hearCriu(script string, pid, fd int) (err error) {
 	return err
 }
 
-// protectRestored makes the root read-only again: of all mounts criu does not give this one back what it was.
-func (c *creation) protectRestored() error {
-	if !c.spec.Root.Readonly {
-		return nil
+// restrictMounts gives mounts of the restored container the attributes that criu has left out. It does so with the
+// root, and with what is mounted from outside if another mount of that file system has the same ones: of two volumes
+// that are read-only, the second could be written.
+func (c *creation) restrictMounts(kept map[string]uint64) error {
+	mounts, err := readInsideMounts(c.Pid)
+	if err != nil {
+		return err
 	}
 	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", c.Pid))
 	if err != nil {
@@ -320,12 +330,25 @@ func (c *creation) protectRestored() error {
 	}
 	defer ns.Close()
 	return inNamespace(int(ns.Fd()), unix.CLONE_NEWNS, func() error {
-		err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
-		if err != nil {
-			return fmt.Errorf("make the rootfs read-only: %w", err)
+		for _, m := range mounts {
+			missing := kept[m.point] &^ mountAttributes(m.options)
+			if missing == 0 {
+				continue
+			}
+			if err := unix.MountSetattr(unix.AT_FDCWD, m.point, unix.AT_SYMLINK_NOFOLLOW, &unix.MountAttr{Attr_set: missing}); err != nil {
+				return fmt.Errorf("restrict the mount %s: %w", m.point, err)
+			}
 		}
 		return nil
 	})
+}
+
+const restricting = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSYMFOLLOW
+
+// mountAttributes are those of an option list that take something away.
+func mountAttributes(options string) uint64 {
+	r, _ := readMount(specs.Mount{Options: strings.Split(options, ",")}, "/")
+	return r.set & restricting
 }
 
 // setNetwork makes a network namespace what create would have made of it: criu makes it empty.

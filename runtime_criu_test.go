@@ -286,6 +286,10 @@ func TestCriuMounts(t *testing.T) {
 	if r == nil {
 		return
 	}
+	other := r.dir + "/other"
+	r.must(os.Mkdir(other, 0o755))
+	r.must(unix.Mount("tmpfs", other, "tmpfs", 0, ""))
+	t.Cleanup(func() { unix.Unmount(other, unix.MNT_DETACH) })
 	var all []*ctr
 	for _, name := range []string{"one", "two"} {
 		data := r.dir + "/" + name
@@ -296,7 +300,8 @@ func TestCriuMounts(t *testing.T) {
 		c := r.counter(func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts,
 				bindAt(data, "/data", "rbind", "rprivate"), bindAt(data, "/data/below/below", "bind", "ro"),
-				bindAt(data+"/word", "/link/word", "bind", "rprivate"),
+				bindAt(other, "/once", "bind", "ro"), bindAt(other, "/twice", "bind", "ro"),
+				bindAt(data+"/word", "/link/word", "bind", "rprivate", map[string]string{"one": "rw", "two": "ro"}[name]),
 				specs.Mount{Destination: "/new/tmp", Type: "tmpfs", Source: "tmpfs", Options: []string{"size=64k"}})
 		})
 		r.must(os.Symlink("etc", c.rootfs()+"/link"))
@@ -312,6 +317,7 @@ func TestCriuMounts(t *testing.T) {
 	img := r.dir + "/img"
 	before := c.save(img)
 	d.goesOn(img, before)
+	want = strings.ReplaceAll(want, "/etc/word rw", "/etc/word ro") // as its own config.json says
 	if have := mounts(d); have != want {
 		t.Errorf("mounts were\n%s\nand are\n%s", want, have)
 	}
@@ -325,6 +331,33 @@ func TestCriuMounts(t *testing.T) {
 	d.wait()
 	r.do("delete", d.id).ok()
 	r.do("restore", "--detach", "--image-path", img, "--bundle", d.dir, d.id).fails("is of a container with a mount on /link/word, which config.json has not")
+}
+
+// The container's own rootfs lies in what it has from outside, twice, and with it some of its own mounts.
+func TestCriuMountsAgain(t *testing.T) {
+	r := newCriu(t)
+	if r == nil {
+		return
+	}
+	c := r.counter(func(s *specs.Spec) {
+		s.Mounts = append(s.Mounts, bindAt(r.dir, "/data", "rbind", "rprivate"), bindAt(r.dir, "/more", "rbind", "rprivate"))
+	})
+	c.create().start()
+	c.counts(1)
+	rootfs := strings.TrimPrefix(c.rootfs(), r.dir)
+	look := "echo kept >>/dev/kept; cd /more" + rootfs + "/data" + rootfs + " && cat dev/kept && ls sys && cat proc/1/comm; awk '{ print $5, $6 }' /proc/1/mountinfo | sort"
+	want := c.inside(look)
+	for _, line := range []string{"kept", "kernel", "sh", "/data" + rootfs + "/sys ro,", "/more" + rootfs + "/data" + rootfs + "/proc rw,"} {
+		if !strings.Contains("\n"+want, "\n"+line) {
+			t.Errorf("no %q in\n%s", line, want)
+		}
+	}
+	img := r.dir + "/img"
+	before := c.save(img)
+	c.goesOn(img, before)
+	if have := c.inside(look); have != "kept\n"+want {
+		t.Errorf("the container saw\n%s\nand sees\n%s", want, have)
+	}
 }
 
 // What `runh spec` proposes: a cgroup namespace, a root that is read-only. And a user namespace on top.

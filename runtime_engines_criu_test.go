@@ -124,7 +124,7 @@ func TestCriuPodman(t *testing.T) {
 	p := newPodman(t)
 	p.stopSlice(p.parent())
 	c := p.start("-m", "64m", "--pids-limit", "50", "bb", "sh", "-c", trapCounting)
-	log := &countingLog{p.rt, func() string { return p.podman("logs", c).out }}
+	log := &countingLog{p.rt, func() string { return strings.ReplaceAll(p.podman("logs", c).out, "\r", "") }}
 	state := func(want string) {
 		t.Helper()
 		if have := p.inspect(c, "{{.State.Status}}"); have != want {
@@ -177,6 +177,16 @@ func TestCriuPodman(t *testing.T) {
 		p.want(p.podman("wait", name), 0, "5\n")
 		p.podman("rm", name).ok()
 	}
+	// A terminal, and mounts, in an order that is not always the same: podman's store, too, with the container's rootfs in it.
+	c = p.start("-t", "--read-only", "--tmpfs", "/tmp", "-v", p.dir+":/data", "-v", p.dir+":/other:ro", "bb", "sh", "-c", trapCounting)
+	log.more()
+	for range 2 {
+		save()
+		p.podman("container", "restore", c).ok()
+		log.more()
+	}
+	p.want(p.podman("exec", c, "sh", "-c", "touch /tmp/x /data/x; (touch /x || touch /other/x) 2>/dev/null || echo read-only"), 0, "read-only\n")
+	p.podman("rm", "-f", "-t", "0", c).ok()
 	// A connection inside.
 	c = p.start("bb", "sh", "-c", "sleep 1000 | nc -l -p 700 & sleep 0.5; ("+counting+") | nc 127.0.0.1 700")
 	log.more()

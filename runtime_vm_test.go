@@ -35,7 +35,7 @@ func vmMachines() []vmMachine {
 		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup TestCriu"},
 		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
-		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures " +
+		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuMountsAgain TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures " +
 			"TestCriuFileLocks TestCriuLinkRemap TestCriuExternalSocket TestCriuAutoDedup TestCriuPageServer TestCriuLazyPages"},
 		{name: "systemd and iptables", systemd: true, criu: true, tests: "TestCriuPaused"},
 	}
