@@ -113,7 +113,8 @@ func TestQuickStart(t *testing.T) {
 	r := newHermit(t)
 	needs(t, hybridCgroup(), "cgroup v1")
 	needsPrograms(t, "dockerd", "containerd", "ctr", "/usr/bin/podman", "unshare", "make", "bash")
-	all := append(docCommands(t, "docs/quickstart.md", ""), docCommand{text: "cd hello"})
+	all := append(docCommands(t, "docs/quickstart.md", ""), docCommands(t, "docs/checkpoints.md", "")...)
+	all = append(all, docCommand{text: "cd hello"})
 	all = append(all, docCommands(t, "README.md", "With Docker")...)
 	r.Cleanup(func() {
 		rmLibpod()

@@ -5,7 +5,7 @@
 // Contract: a template serves only a container that could not be told from the one it was made of: the same
 // application, loader, arguments, variables, machine and QEMU, asked for under the same name, by the same
 // user. It is never needed: one that cannot be made or read is a warning, and the guest boots. What it
-// shares, that is the guest's memory at that point, secrets drawn there included, is in README and SECURITY.
+// shares, that is the guest's memory at that point, secrets drawn there included, is in docs/checkpoints.md and SECURITY.
 
 package main
 
