@@ -316,9 +316,9 @@ func (c *creation) hearCriu(script string, pid, fd int, kept map[string]uint64) 
 	return err
 }
 
-// restrictMounts gives mounts of the restored container the attributes that criu has left out. It does so with the
-// root, and with what is mounted from outside if another mount of that file system has the same ones: of two volumes
-// that are read-only, the second could be written.
+// restrictMounts gives mounts of the restored container the attributes that criu has not: the root, and what is mounted
+// from outside if another mount of its file system has the same ones. Of two read-only volumes the second could be
+// written otherwise.
 func (c *creation) restrictMounts(kept map[string]uint64) error {
 	mounts, err := readInsideMounts(c.Pid)
 	if err != nil {
