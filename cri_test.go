@@ -71,6 +71,7 @@ func newCRI(t *testing.T) (*node, *containerd) {
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/library/pause:latest"
   restrict_oom_score_adj = true
+  enable_experimental_restore_via_create = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "%[1]s/cni"
@@ -106,7 +107,7 @@ func (n *node) ready() bool {
 	var v struct {
 		Status struct{ Conditions []struct{ Status bool } }
 	}
-	return n.call("Status", object{}, &v) == nil && len(v.Status.Conditions) == 2 && v.Status.Conditions[0].Status && v.Status.Conditions[1].Status
+	return n.call("Status", object{}, &v) == nil && len(v.Status.Conditions) >= 2 && v.Status.Conditions[0].Status && v.Status.Conditions[1].Status
 }
 
 // images makes the three that the tests use.
@@ -492,4 +493,35 @@ func TestCRI(t *testing.T) {
 	n, d := newCRI(t)
 	n.testPod()
 	d.quiet("ExecSync for") // of what is not there
+}
+
+// The kubelet's checkpoint API, and a new container from what it has written: in the same pod, and in another. containerd has it since 2.0, and wants criu.
+func TestCRICheckpoint(t *testing.T) {
+	n, _ := newCRI(t)
+	needsPrograms(t, "criu")
+	p := n.runPod(nil)
+	id := p.start("counter", "hermit", []string{"count"}, nil)
+	counts := func(p *pod, name string) int { return strings.Count(p.log(name, "stdout"), "count ") }
+	n.eventually("it counts", func() bool { return counts(p, "counter") > 3 })
+	archive := n.dir + "/checkpoint.tar"
+	switch err := n.call("CheckpointContainer", object{"container_id": id, "location": archive}, &object{}); {
+	case err == nil:
+		was := counts(p, "counter")
+		n.eventually("it goes on", func() bool { return counts(p, "counter") > was+3 })
+		counted(t, p.log("counter", "stdout"))
+		for i, q := range []*pod{p, n.runPod(nil)} {
+			name := "again" + strconv.Itoa(i)
+			again := q.start(name, "hermit", nil, object{"image": object{"image": archive}, "command": nil})
+			n.eventually("it goes on", func() bool { return counts(q, name) > 9 })
+			counted(t, q.log(name, "stdout")) // containerd puts the old log before the new one
+			q.remove(again)
+			q.stop()
+		}
+	case strings.Contains(err.Error(), "Unimplemented"):
+		t.Log("a containerd before 2.0: TestDockerCheckpoint has done what this would do")
+		p.remove(id)
+		p.stop()
+	default:
+		t.Error(err)
+	}
 }
