@@ -220,6 +220,7 @@ type criStatus struct {
 	State    string
 	ExitCode int `json:"exit_code"`
 	Reason   string
+	Log      string `json:"log_path"`
 }
 
 func (p *pod) status(id string) criStatus {
@@ -498,30 +499,35 @@ func TestCRI(t *testing.T) {
 // The kubelet's checkpoint API, and a new container from what it has written: in the same pod, and in another. containerd has it since 2.0, and wants criu.
 func TestCRICheckpoint(t *testing.T) {
 	n, _ := newCRI(t)
-	needsPrograms(t, "criu")
+	n.testCheckpoint()
+}
+
+func (n *node) testCheckpoint() {
+	n.Helper()
+	needsPrograms(n.T, "criu")
 	p := n.runPod(nil)
 	id := p.start("counter", "hermit", []string{"count"}, nil)
-	counts := func(p *pod, name string) int { return strings.Count(p.log(name, "stdout"), "count ") }
-	n.eventually("it counts", func() bool { return counts(p, "counter") > 3 })
+	counts := func() int { return strings.Count(p.log("counter", "stdout"), "count ") }
+	n.eventually("it counts", func() bool { return counts() > 3 })
 	archive := n.dir + "/checkpoint.tar"
 	switch err := n.call("CheckpointContainer", object{"container_id": id, "location": archive}, &object{}); {
 	case err == nil:
-		was := counts(p, "counter")
-		n.eventually("it goes on", func() bool { return counts(p, "counter") > was+3 })
-		counted(t, p.log("counter", "stdout"))
+		was := counts()
+		n.eventually("it goes on", func() bool { return counts() > was+3 })
+		counted(n.T, p.log("counter", "stdout"))
 		for i, q := range []*pod{p, n.runPod(nil)} {
-			name := "again" + strconv.Itoa(i)
-			again := q.start(name, "hermit", nil, object{"image": object{"image": archive}, "command": nil})
-			n.eventually("it goes on", func() bool { return counts(q, name) > 9 })
-			counted(t, q.log(name, "stdout")) // containerd puts the old log before the new one
+			again := q.start("again"+strconv.Itoa(i), "hermit", nil, object{"image": object{"image": archive}, "command": nil})
+			log := func() string { return criLog(n.rt, q.status(again).Log, "stdout") } // the old one comes first; CRI-O gives it a name of its own
+			n.eventually("it goes on", func() bool { return strings.Count(log(), "count ") > 9 })
+			counted(n.T, log())
 			q.remove(again)
 			q.stop()
 		}
 	case strings.Contains(err.Error(), "Unimplemented"):
-		t.Log("a containerd before 2.0: TestDockerCheckpoint has done what this would do")
+		n.Log("a containerd before 2.0: TestDockerCheckpoint has done what this would do")
 		p.remove(id)
 		p.stop()
 	default:
-		t.Error(err)
+		n.Error(err)
 	}
 }

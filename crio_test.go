@@ -177,10 +177,24 @@ func TestCRIO(t *testing.T) {
 	}
 }
 
-// A pod on CRI-O, where there is one: with a container that holds the namespaces, and without, as it is by default.
-func TestCRIOPod(t *testing.T) {
-	if _, err := exec.LookPath("crio"); err != nil {
+// hasCRIO says whether there is one: a distribution has none.
+func hasCRIO(t *testing.T) bool {
+	_, err := exec.LookPath("crio")
+	if err != nil {
 		t.Log("there is no crio in $PATH: TestCRIO and TestCRI have done what it would do")
+	}
+	return err == nil
+}
+
+func TestCRIOCheckpoint(t *testing.T) {
+	if hasCRIO(t) {
+		newCRIO(t, true).testCheckpoint()
+	}
+}
+
+// A pod on CRI-O: with a container that holds the namespaces, and without, as it is by default.
+func TestCRIOPod(t *testing.T) {
+	if !hasCRIO(t) {
 		return
 	}
 	for _, drop := range []bool{true, false} {
@@ -201,7 +215,6 @@ func newCRIO(t *testing.T, dropInfra bool) *node {
 	r.podNetwork()
 	home := r.dir + "/d"
 	r.must(os.Mkdir(home, 0o711))
-	r.must(os.WriteFile(home+"/policy.json", []byte(`{"default": [{"type": "insecureAcceptAnything"}]}`), 0o644))
 	r.must(os.WriteFile(home+"/crio.conf", fmt.Appendf(nil, `[crio]
 root = "%[1]s/d/root"
 runroot = "%[1]s/d/run"
@@ -220,6 +233,8 @@ namespaces_dir = "%[1]s/d/ns"
 container_exits_dir = "%[1]s/d/exits"
 container_attach_socket_dir = "%[1]s/d/attach"
 default_runtime = "runh"
+[crio.checkpoint_restore]
+container_level_enabled = "checkpoint_restore"
 [crio.runtime.runtimes.runh]
 runtime_path = "%[2]s"
 runtime_type = "oci"
@@ -227,7 +242,6 @@ runtime_root = "%[1]s/r"
 monitor_path = "/usr/bin/conmon"
 monitor_cgroup = "pod"
 [crio.image]
-signature_policy = "%[1]s/d/policy.json"
 pause_image = "docker.io/library/pause:latest"
 pause_command = ""
 [crio.network]
