@@ -192,7 +192,7 @@ func TestEngineDocker(t *testing.T) {
 	if !hasEngine(t) {
 		return
 	}
-	k := newDock(t)
+	k := newDockHermit(t)
 	k.stopSlice(k.d.parent)
 	k.want(k.docker("info", "-f", "{{.CgroupDriver}} {{.CgroupVersion}} {{.DefaultRuntime}}"), 0, "systemd 2 runh\n")
 	c := k.start("--network", "none", "-m", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--cpu-shares", "512", "--pids-limit", "50", "bb", "sh", "-c", trapped)
@@ -230,6 +230,28 @@ func TestEngineDocker(t *testing.T) {
 		t.Errorf("a process over the memory limit ended with %d, %q", res.code, res.err)
 	}
 	k.docker("rm", "-f", oom).ok()
+
+	guest := k.start("--network", "none", "-m", "128m", "--memory-swap", "128m", "hermit", "print", "of the guest", ";", "count")
+	counts := func() int { return strings.Count(k.docker("logs", guest).out, "count ") }
+	k.eventually("the guest counts", func() bool { return counts() > 3 })
+	g := k.scope("docker-"+k.inspect(guest, "{{.Id}}")+".scope", k.d.parent)
+	g.wantFiles("memory.max=134217728")
+	g.wantGuest()
+	k.docker("checkpoint", "create", guest, "one").ok()
+	k.eventually("the saved container has ended", func() bool { return k.inspect(guest, "{{.State.Status}}") == "exited" })
+	g.gone()
+	was := counts()
+	k.settled()
+	k.docker("start", "--checkpoint", "one", guest).ok()
+	k.eventually("the guest goes on", func() bool { return counts() > was+3 })
+	all, _ := strings.CutPrefix(k.docker("logs", guest).out, "of the guest\n")
+	counted(t, all)
+	g.wantFiles("memory.max=134217728")
+	g.wantGuest()
+	k.docker("stop", "-t", "20", guest).ok()
+	k.want(k.docker("wait", guest), 0, "143\n")
+	g.gone()
+	k.docker("rm", guest).ok()
 }
 
 func TestEnginePodman(t *testing.T) {
