@@ -1,6 +1,6 @@
-// elf.go reads what an ELF file says of itself in its headers: of a Hermit application all that concerns
-// us, of the kernel inside by the texts that it holds. Contract: as hermit.go's. The file is hostile: every
-// offset is checked against its size, and everything that is read has a bound.
+// elf.go reads what concerns us in an ELF file: the headers of a Hermit application or loader, and the texts by which
+// the kernel inside shows what it was built with. Contract: as hermit.go's. The file is hostile: every offset is checked
+// against its size, and everything that is read has a bound.
 
 package main
 
