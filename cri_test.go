@@ -480,7 +480,7 @@ func (n *node) testPod() {
 	}
 	// A container that was created only, one that is out of memory, and two that run when the pod is stopped.
 	p.create("created", "hermit", []string{"hello"}, nil)
-	oom := p.start("oom", "bb", []string{"sh", "-c", "trap 'exit 9' TERM; while :; do sleep 0.1; done"}, object{"linux": object{"resources": object{"memory_limit_in_bytes": 16 << 20}}})
+	oom := p.start("oom", "bb", []string{"sh", "-c", "trap 'exit 9' TERM; sleep 100000 & wait"}, object{"linux": object{"resources": object{"memory_limit_in_bytes": 16 << 20}}})
 	if r, err := p.exec(oom, 20, "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"); err != nil || r.ExitCode != 137 {
 		p.Errorf("a process over the memory limit ended with %d, %v, want 137", r.ExitCode, err)
 	}
