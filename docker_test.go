@@ -246,12 +246,17 @@ func (k *dock) run(args ...string) result {
 	return k.docker(append([]string{"run", "--rm", "--runtime=runh"}, args...)...)
 }
 
+// Docker 20's client waits for a container's end also where it is not to, and now and then says that its own return has interrupted it.
+var dockerInterrupted = regexp.MustCompile(`(?m)^time="[^"]*" level=error msg="error waiting for container: context canceled"\n`)
+
 // start is docker run -d; the test's cleanup removes it.
 func (k *dock) start(args ...string) string {
 	k.Helper()
 	k.n++
 	name := fmt.Sprintf("%s-%d", k.token, k.n)
-	k.docker(append([]string{"run", "-d", "--name", name, "--runtime=runh"}, args...)...).ok()
+	res := k.docker(append([]string{"run", "-d", "--name", name, "--runtime=runh"}, args...)...)
+	res.err = dockerInterrupted.ReplaceAllString(res.err, "")
+	res.ok()
 	k.Cleanup(func() { k.docker("rm", "-f", name) })
 	return name
 }

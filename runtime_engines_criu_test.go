@@ -81,8 +81,10 @@ func TestCriuDocker(t *testing.T) {
 	// What comes back is a container like any other.
 	s.wantFiles("memory.max=67108864", "pids.max=50")
 	k.want(k.docker("exec", c, "sh", "-c", "cat /proc/self/cgroup; exit 3"), 3, "0::/\n")
+	own := k.ownDir(c)
 	k.docker("rm", "-f", c).ok()
 	s.gone()
+	k.goneDir(own)
 
 	// A terminal, and all that is mounted; a network with interfaces, which Docker makes anew.
 	c, s, log = run(trapCounting, "--network", k.token, "-t", "--read-only", "--tmpfs", "/tmp", "-v", k.dir+":/data")
@@ -111,10 +113,8 @@ func TestCriuDocker(t *testing.T) {
 		k.docker("start", "--checkpoint", "two", c).ok()
 		log.more()
 	}
-	own := k.ownDir(c)
 	k.docker("rm", "-f", c).ok()
 	s.gone()
-	k.goneDir(own)
 }
 
 func TestCriuPodman(t *testing.T) {
