@@ -174,25 +174,13 @@ type cgroupMountpoint struct {
 // parseCgroupMounts reads proc_pid_mountinfo(5).
 func parseCgroupMounts(text string) []cgroupMountpoint {
 	var all []cgroupMountpoint
-	for line := range strings.Lines(text) {
-		left, right, ok := strings.Cut(line, " - ")
-		l, r := strings.Fields(left), strings.Fields(right)
-		if !ok || len(l) < 5 || len(r) < 3 || r[0] != "cgroup" && r[0] != "cgroup2" {
+	for m := range mountLines(text) {
+		if m.fstype != "cgroup" && m.fstype != "cgroup2" || len(m.super) < 2 {
 			continue
 		}
-		all = append(all, cgroupMountpoint{
-			root: unescapeCgroupMount(l[3]), mount: unescapeCgroupMount(l[4]), fstype: r[0],
-			options: strings.Split(r[2], ","),
-		})
+		all = append(all, cgroupMountpoint{root: m.root, mount: m.point, fstype: m.fstype, options: strings.Split(m.super[1], ",")})
 	}
 	return all
-}
-
-// unescapeCgroupMount undoes the kernel's octal escapes of space, tab, newline and
-// backslash.
-func unescapeCgroupMount(s string) string {
-	r := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-	return r.Replace(s)
 }
 
 func findCgroupMount(table []cgroupMountpoint, name string) cgroupMountpoint {

@@ -31,34 +31,28 @@ type outsideMount struct {
 	Options string `json:"options"` // of the mount, not of its file system
 }
 
-// An insideMount is a line of a container's mountinfo.
-type insideMount struct{ id, point, what, options string } // what: device and root
+// insideMounts are those that a container has.
+type insideMounts []mountLine
 
-type insideMounts []insideMount
-
-func readInsideMounts(pid int) (all insideMounts, err error) {
-	table, err := readFile(fmt.Sprintf("/proc/%d/mountinfo", pid), 16<<20)
+func readInsideMounts(pid int) (insideMounts, error) {
+	table, err := readMountinfo(pid)
 	if err != nil {
 		return nil, errNotRunning
 	}
-	for line := range strings.Lines(string(table)) {
-		if f := strings.Fields(line); len(f) > 5 {
-			all = append(all, insideMount{f[0], unescapeMount(f[4]), f[2] + " " + f[3], f[5]})
-		}
-	}
-	return all, nil
+	return slices.Collect(mountLines(table)), nil
 }
 
-func (all insideMounts) has(point, what string) bool {
-	return slices.ContainsFunc(all, func(m insideMount) bool { return m.point == point && m.what == what })
+// has says whether there is at point what of has elsewhere.
+func (all insideMounts) has(point string, of mountLine) bool {
+	return slices.ContainsFunc(all, func(m mountLine) bool { return m.point == point && m.device == of.device && m.root == of.root })
 }
 
 // original is the point of what m is a copy of. A recursive bind mount of a directory in which the container's own
 // rootfs lies shows that again, with what had been mounted in it so far.
-func (all insideMounts) original(m insideMount) string {
+func (all insideMounts) original(m mountLine) string {
 	for _, rootfs := range all {
 		rest, below := strings.CutPrefix(m.point, rootfs.point+"/")
-		if below && all.has("/", rootfs.what) && all.has("/"+rest, m.what) {
+		if below && all.has("/", rootfs) && all.has("/"+rest, m) {
 			m.point = "/" + rest
 			return all.original(m)
 		}
@@ -121,7 +115,7 @@ func (c *container) stdioOutside(fd int, inside insideMounts) string {
 	info, _ := readFile(fmt.Sprintf("/proc/%d/fdinfo/%d", c.Pid, fd), 1<<16)
 	for line := range strings.Lines(string(info)) {
 		id, found := strings.CutPrefix(strings.TrimSpace(line), "mnt_id:\t")
-		if found && !slices.ContainsFunc(inside, func(m insideMount) bool { return m.id == id }) {
+		if found && !slices.ContainsFunc(inside, func(m mountLine) bool { return m.id == id }) {
 			n, _ := strconv.Atoi(id)
 			return fmt.Sprintf("file[%x:%x]", n, st.Ino)
 		}

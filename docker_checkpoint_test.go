@@ -21,6 +21,13 @@ func (k *dock) settled() {
 	})
 }
 
+// save ends a container with a checkpoint of it.
+func (k *dock) save(c, name string) {
+	k.Helper()
+	k.docker("checkpoint", "create", c, name).ok()
+	k.eventually("the saved container has ended", func() bool { return k.inspect(c, "{{.State.Status}}") == "exited" })
+}
+
 // ownDir is where the daemon keeps what belongs to a container, its checkpoints for one.
 func (k *dock) ownDir(c string) string {
 	k.Helper()
@@ -54,8 +61,7 @@ func TestDockerCheckpoint(t *testing.T) {
 	k.docker("checkpoint", "create", "--leave-running", c, "one").ok()
 	counting(c, n)
 	k.settled()
-	k.docker("checkpoint", "create", c, "two").ok()
-	k.eventually("the saved container has ended", func() bool { return k.inspect(c, "{{.State.Status}}") == "exited" })
+	k.save(c, "two")
 	if ls := k.docker("checkpoint", "ls", c).ok().out; !strings.Contains(ls, "one") || !strings.Contains(ls, "two") {
 		t.Errorf("docker checkpoint ls: %q", ls)
 	}
@@ -76,8 +82,7 @@ func TestDockerCheckpointBridge(t *testing.T) {
 	k := newDockHermit(t)
 	c := k.start("-p", "29977:9975", "hermit", "net", ";", "serve", "docker")
 	was := told(t, k.logs(c, "serving as docker"), "net")["ip"]
-	k.docker("checkpoint", "create", c, "one").ok()
-	k.eventually("the saved container has ended", func() bool { return k.inspect(c, "{{.State.Status}}") == "exited" })
+	k.save(c, "one")
 	address := func(c string) string { return k.inspect(c, "{{.NetworkSettings.IPAddress}}") }
 	for address(k.start("bb", "sleep", "1000")) != was { // takes an address that is free now
 	}

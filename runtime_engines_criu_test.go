@@ -64,8 +64,7 @@ func TestCriuDocker(t *testing.T) {
 	save := func(c, name string, s *scope) {
 		t.Helper()
 		k.settled()
-		k.docker("checkpoint", "create", c, name).ok()
-		state(c, "exited")
+		k.save(c, name)
 		s.gone()
 		k.settled()
 	}

@@ -12,7 +12,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -44,7 +43,7 @@ func (c *creation) planShareJail(plan *sharePlan) (*shareJail, error) {
 		return nil, fmt.Errorf("virtiofsd's seccomp filter: %w", err)
 	}
 	j := &shareJail{plan: plan, seccomp: &filter, at: c.init.rootfs}
-	mounts, err := readFile(fmt.Sprintf("/proc/%d/mountinfo", c.child), 16<<20)
+	mounts, err := readMountinfo(c.child)
 	if err != nil {
 		return nil, err
 	}
@@ -54,30 +53,23 @@ func (c *creation) planShareJail(plan *sharePlan) (*shareJail, error) {
 
 // kernelMounts are the mounts beneath a root that are windows into the kernel and not files; what lies
 // beneath one of them goes with it.
-func kernelMounts(mountinfo []byte, root string) ([]string, error) {
+func kernelMounts(table, root string) ([]string, error) {
 	root, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return nil, err
 	}
 	var inside []string // ids of the root and of what is mounted in it
 	var list []string
-	for line := range bytes.Lines(mountinfo) {
-		// id, parent, device, root, mount point, options, optional fields, "-", type: proc(5)
-		before, after, _ := strings.Cut(string(line), " - ")
-		f := strings.Fields(before)
-		if len(f) < 6 {
-			continue
-		}
-		point := unescapeMount(f[4])
+	for m := range mountLines(table) {
 		switch {
-		case point == root:
-			inside = []string{f[0]} // the last one there is on top
+		case m.point == root:
+			inside = []string{m.id} // the last one there is on top
 			list = nil
-		case !slices.Contains(inside, f[1]):
-		case slices.Contains(kernelTypes, firstWord(strings.Fields(after)...)):
-			list = append(list, strings.TrimPrefix(strings.TrimPrefix(point, root), "/"))
+		case !slices.Contains(inside, m.parent):
+		case slices.Contains(kernelTypes, m.fstype):
+			list = append(list, strings.TrimPrefix(strings.TrimPrefix(m.point, root), "/"))
 		default:
-			inside = append(inside, f[0])
+			inside = append(inside, m.id)
 		}
 	}
 	return list, nil
@@ -88,21 +80,6 @@ func kernelMounts(mountinfo []byte, root string) ([]string, error) {
 var kernelTypes = []string{
 	"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "efivarfs", "fusectl", "mqueue", "nsfs",
 	"proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sysfs", "tracefs",
-}
-
-// unescapeMount undoes what mountinfo does to spaces, tabs, newlines and backslashes.
-func unescapeMount(s string) string {
-	for i := strings.IndexByte(s, '\\'); i >= 0 && i+4 <= len(s); {
-		if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-			s = s[:i] + string([]byte{byte(n)}) + s[i+4:]
-		}
-		next := strings.IndexByte(s[i+1:], '\\')
-		if next < 0 {
-			break
-		}
-		i += 1 + next
-	}
-	return s
 }
 
 // takeShare copies the rootfs's mounts, and makes the socket: on a file system that nobody else can see,

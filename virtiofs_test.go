@@ -83,7 +83,7 @@ func TestKernelMounts(t *testing.T) {
 		line(2, 1, "", "overlay") + line(3, 2, "/proc", "proc") + // under what is on top now
 		line(10, 1, "", "overlay") + line(11, 10, "/proc", "proc") + line(12, 11, "/proc/kcore", "devtmpfs") + line(13, 10, "/a b", "ext4") +
 		line(14, 13, "/a b/sys", "sysfs") + line(15, 10, "/dev", "tmpfs") + line(16, 15, "/dev/pts", "devpts") + line(17, 1, "-other/proc", "proc")
-	got, err := kernelMounts([]byte(info), dir)
+	got, err := kernelMounts(info, dir)
 	if want := []string{"proc", "a b/sys", "dev/pts"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
