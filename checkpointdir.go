@@ -51,26 +51,33 @@ func (i *image) close() {
 }
 
 // commit gives the files their names, the manifest last: a directory without it is no checkpoint. A
-// directory that is new appears with both.
+// directory that is new appears with both. Until then it has a name of its own, which a kill would leave:
+// nothing that takes time, like a sync, is done in between.
 func (i *image) commit(m *manifest) error {
-	dir := i.dir
+	dir, data := i.dir, m.encode()
 	_, err := os.Stat(dir)
-	if fresh := err != nil; fresh {
+	fresh := err != nil
+	if fresh {
 		dir += fmt.Sprintf(".%d.new", os.Getpid())
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	if err = i.name(dir, m); err == nil && dir != i.dir {
-		err = os.Rename(dir, i.dir)
+	if err = i.name(dir, data); err == nil && fresh {
+		if err = os.Rename(dir, i.dir); err == nil {
+			dir = i.dir
+		}
 	}
-	if err != nil && dir != i.dir {
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil && fresh {
 		os.RemoveAll(dir)
 	}
 	return err
 }
 
-func (i *image) name(dir string, m *manifest) error {
+func (i *image) name(dir string, manifest []byte) error {
 	for _, old := range []string{manifestName, stateName} { // of a checkpoint that was there before
 		if err := os.Remove(filepath.Join(dir, old)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -83,12 +90,12 @@ func (i *image) name(dir string, m *manifest) error {
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{criuName, nil}, {manifestName, m.encode()}} {
+	}{{criuName, nil}, {manifestName, manifest}} {
 		if err := writeFile(filepath.Join(dir, f.name), f.data, 0o600); err != nil {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return nil
 }
 
 func syncDir(dir string) error {
