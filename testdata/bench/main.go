@@ -242,6 +242,7 @@ func (b *bench) all() error {
 		{"run with Docker's seccomp profile, back to back", b.runs("seccomp", 0, "")},
 		{"create + start + delete, 70 ms apart", b.phases(gap, "≤ 0.5 × crun")},
 		{"create + start + delete, back to back", b.phases(0, "")},
+		{"create with cpu.shares=2 beside ten busy loops", b.busy},
 		{"exec of `true`, 70 ms apart", b.onRunning(gap, true)},
 		{"state, 70 ms apart", b.onRunning(gap, false)},
 		{"guest, boot and exit, 70 ms apart", b.guests("app", gap, false)},
