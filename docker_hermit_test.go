@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -59,6 +60,43 @@ func TestDockerHermitRun(t *testing.T) {
 	res = k.run("hermit", "args", "two words", "'\"\n", "")
 	if got := guestStrings(t, res.out, "arg"); strings.Join(got, "|") != "bin|args|two words|'\"\n|" {
 		t.Errorf("arguments: %q", res.out)
+	}
+}
+
+// A start that fails leaves no shim, cgroup or state: with Docker 20.10 a matter of when start returns.
+func TestDockerFailedStart(t *testing.T) {
+	k := newDockHermit(t)
+	bad := filepath.Join(k.d.dir, "image-notelf")
+	busyboxRootfs(k.T, bad)
+	k.must(os.WriteFile(bad+"/bin/notelf", []byte("neither ELF nor a script"), 0o755))
+	k.must(k.d.importImage("notelf", bad))
+	for range 8 {
+		res := k.docker("run", "--runtime", "runh-broken", "hermit", "exit", "0")
+		if res.code != 125 || !strings.Contains(res.err, "nosuch") {
+			t.Errorf("a QEMU that fails: exit code %d, stderr %q", res.code, res.err)
+		}
+		res = k.docker("run", "--runtime", "runh", "notelf", "/bin/notelf")
+		if res.code != 255 || res.err != "exec /bin/notelf: exec format error\n" {
+			t.Errorf("a program that is none: exit code %d, stderr %q", res.code, res.err)
+		}
+	}
+	ids := strings.Fields(k.docker("ps", "-aq", "--no-trunc", "--filter", "ancestor=hermit", "--filter", "status=created").ok().out)
+	ids = append(ids, strings.Fields(k.docker("ps", "-aq", "--no-trunc", "--filter", "ancestor=notelf").ok().out)...)
+	if len(ids) < 16 {
+		t.Fatalf("%d containers, want 16", len(ids))
+	}
+	for _, id := range ids {
+		k.eventually("no shim of "+id, func() bool {
+			out, _ := exec.Command("pgrep", "-f", "containerd-shim.* -id "+id).Output()
+			return len(out) == 0
+		})
+		if left := mustGlob(t, k.d.dir+"/exec/runtime-runc/moby/"+id); len(left) != 0 {
+			t.Errorf("left %q", left)
+		}
+		if left, _ := filepath.Glob("/sys/fs/cgroup/*" + k.d.parent + "/" + id); len(left) != 0 {
+			t.Errorf("left %q", left)
+		}
+		k.docker("rm", id).ok()
 	}
 }
 

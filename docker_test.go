@@ -82,6 +82,10 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 		if err := os.WriteFile(dir+"/files.toml", []byte("share = \"rootfs\"\n"), 0o644); err != nil {
 			return nil, err
 		}
+		if err := os.WriteFile(dir+"/broken.toml", []byte("cpu = \"nosuch\"\n"), 0o644); err != nil {
+			return nil, err
+		}
+		runtimes["runh-broken"] = map[string]any{"path": r.bin, "runtimeArgs": append(slices.Clone(args), "--config", dir+"/broken.toml")}
 		runtimes["runh-files"] = map[string]any{"path": r.bin, "runtimeArgs": append(slices.Clone(args), "--config", dir+"/files.toml")}
 	}
 	settings := map[string]any{

@@ -220,7 +220,14 @@ func startKeeper(t *testing.T, o keeperOpts) *keeperTest {
 // start does what `runh start` does, and returns the keeper's objection.
 func (k *keeperTest) start() string {
 	k.t.Helper()
-	return k.ask(commandStart)
+	switch answer := k.ask(commandStart); answer {
+	case answerRuns:
+		return ""
+	case "":
+		return "no answer"
+	default:
+		return answer
+	}
 }
 
 // ask sends a word, with descriptors, and returns the answer.

@@ -1,7 +1,7 @@
 // keepercommand.go is what other commands of runh ask of a keeper. They connect to the start socket and
 // send one word:
 //
-//	start   the guest may run. The connection is closed when it does; a message before that says why not.
+//	start   the guest may run. "runs" comes back when it does, or why not.
 //	        With the word may come what it takes to answer the guest's DHCP (dhcp.go).
 //	load    before that: QEMU reads what the guest goes on from out of the pipe that comes with the word
 //	        (keepersave.go). The connection is closed when all of it is there.

@@ -151,6 +151,9 @@ func (k *keeper) reapVMM() {
 	if k.released && !k.quit && k.end.signal == 0 && !k.end.started {
 		// A short guest's end comes before QEMU's answer to cont, and instead of it.
 		k.end.started = true
+		if k.asked == commandStart {
+			k.say(answerRuns)
+		}
 		k.hangUp("")
 	}
 	k.deadline = 0

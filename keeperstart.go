@@ -61,7 +61,7 @@ func (k *keeper) answer(m qmpMessage) {
 			k.say(answerRuns)
 			k.atPoint()
 		} else {
-			k.hangUp("")
+			k.hangUp(answerRuns)
 		}
 		dropProgramPages()
 	case c == qmpStop:

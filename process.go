@@ -6,6 +6,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -290,7 +291,7 @@ func (c *processPlan) execute(exe string, env []string) {
 		if c.keep != 0 {
 			failing("set capabilities", c.capset(c.caps.effective, c.caps.permitted, c.caps.inheritable))
 		}
-		failing(fmt.Sprintf("exec: %q", exe), c.call(unix.SYS_EXECVE, exe, argv, envp))
+		failing(execStep+strconv.Quote(exe), c.call(unix.SYS_EXECVE, exe, argv, envp))
 	}
 	next := rest
 	if c.seccomp != nil {
@@ -313,7 +314,11 @@ func (c *processPlan) execute(exe string, env []string) {
 		text := c.bytes([]byte(f.what))
 		iov := c.words(errnoAddr, 8, uint64(text), uint64(len(f.what)))
 		c.call(unix.SYS_WRITEV, c.conn, iov, 2).ignoreAll()
-		c.call(unix.SYS_EXIT_GROUP, 1)
+		// What start has to say of that to the container's stderr: often nothing.
+		line, length := c.alloc(4096), c.alloc(8)
+		c.call(unix.SYS_READ, c.conn, line, 4096).ignoreAll().into(length)
+		c.call(unix.SYS_WRITE, 2, line, valueAt(length)).ignoreAll()
+		c.call(unix.SYS_EXIT_GROUP, 255) // runc's exit code for an init that fails
 	}
 }
 

@@ -384,23 +384,35 @@ func TestProgramNotFound(t *testing.T) {
 	}
 }
 
-// What only execve can tell is told by start.
+// What only execve can tell is the program's own end, as with runc: start works, stderr has the line, the code is 255.
 func TestProgramNotExecutable(t *testing.T) {
 	r := newRT(t)
-	c := r.bundle([]string{"/bin/text"})
-	r.must(os.WriteFile(c.rootfs()+"/bin/text", []byte("neither ELF nor a script"), 0o755))
-	d := r.bundle([]string{"/bin/script"})
-	r.must(os.WriteFile(d.rootfs()+"/bin/script", []byte("#!/nosuch/interpreter\n"), 0o755))
-	for _, x := range []struct {
-		c    *ctr
-		want string
-	}{{c, "exec format error"}, {d, "no such file or directory"}} {
-		res := x.c.tryCreate()
-		if res.code == 0 {
-			res = r.do("start", x.c.id)
+	for _, x := range []struct{ name, content, why string }{
+		{"text", "neither ELF nor a script", "exec format error"},
+		{"script", "#!/nosuch/interpreter\n", "no such file or directory"},
+		{"dir", "#!/etc\n", "permission denied"},
+		{"nested", "#!/bin/nested\n", "too many levels of symbolic links"},
+	} {
+		program := "/bin/" + x.name
+		c := r.bundle([]string{program})
+		r.must(os.WriteFile(c.rootfs()+program, []byte(x.content), 0o755))
+		c.create().start()
+		want, line := 255, "exec "+program+": "+x.why+"\n"
+		if !r.isRunh() {
+			want = c.wait() // 1 of runc 1.1
+		} else if code := c.wait(); code != want {
+			t.Errorf("%s: exit code %d, want %d", program, code, want)
 		}
-		if r.isRunh() || res.code != 0 { // runc 1.1's start does not hear of it
-			res.fails(x.want)
+		if got := c.err.all(rtLimit); got != line {
+			t.Errorf("%s: stderr is %q, want %q", program, got, line)
+		}
+		c.wantStatus("stopped")
+		r.do("delete", c.id).ok()
+		if res := c.run(); res.code != want || res.err != line || res.out != "" {
+			t.Errorf("run of %s: exit code %d, stdout %q, stderr %q", program, res.code, res.out, res.err)
+		}
+		if got := r.lastError(); got != "" {
+			t.Errorf("--log has an error: %q", got)
 		}
 	}
 }

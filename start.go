@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -55,6 +58,8 @@ func (c *container) snapshot() (*specs.Spec, error) {
 	return spec, nil
 }
 
+// start lets the container's program run. A start that fails ends the container, and returns only when it is gone:
+// Docker 20.10 removes a container after a failed start at once, and keeps for good one that still seems to live.
 func (c *container) start(g *globals, spec *specs.Spec) error {
 	switch status, err := c.status(); {
 	case err != nil:
@@ -66,16 +71,21 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 	case status != "created":
 		return errors.New("cannot start a container that has stopped")
 	}
+	if err := c.begin(g, spec); err != nil {
+		return errors.Join(err, c.end())
+	}
+	return nil
+}
+
+// begin is start, once the container's status allows it.
+func (c *container) begin(g *globals, spec *specs.Spec) error {
 	if err := c.runStartHooks(g, spec); err != nil {
-		c.end()
 		return err
 	}
 	if err := c.launchVMM(g); err != nil {
-		c.end()
 		return err
 	}
 	if err := c.loadState(); err != nil {
-		c.end()
 		return err
 	}
 	if c.Hermit != nil && c.Hermit.Template != nil {
@@ -83,7 +93,7 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 		if c.pending, err = c.letPointGo(); err != nil {
 			return err
 		}
-	} else if err := c.letGo(spec); err != nil {
+	} else if err := c.letGo(g, spec); err != nil {
 		return err
 	}
 	if err := c.askGateway(); err != nil {
@@ -93,24 +103,15 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 	if err := c.save(); err != nil {
 		return err
 	}
-	if err := c.runPoststart(spec); err != nil {
-		c.end() // runtime-spec, runtime.md, lifecycle step 9
-		return err
-	}
-	return nil
+	return c.runPoststart(spec) // runtime-spec, runtime.md, lifecycle step 9: its failure ends the container
 }
 
 // letGo connects to the init and waits for what becomes of it: end of file
 // when its execve has closed the connection, or a message that says why not.
 // Before that may come the listener of its seccomp filter.
-func (c *container) letGo(spec *specs.Spec) error {
+func (c *container) letGo(g *globals, spec *specs.Spec) error {
 	if c.Kind == "hermit" {
-		s, err := c.askStart()
-		if err != nil {
-			return errors.New("cannot start a container that has stopped")
-		}
-		defer unix.Close(s)
-		return readAnswer(s)
+		return c.letGuestGo()
 	}
 	s, err := c.askKeeper("")
 	if err != nil {
@@ -120,13 +121,60 @@ func (c *container) letGo(spec *specs.Spec) error {
 	msg, received, err := receiveMessage(s)
 	if err == nil && len(msg) == listenerSize && binary.NativeEndian.Uint64(msg) == 0 {
 		if err = c.passListener(spec, s, msg, received); err != nil {
-			c.end()
 			return err
 		}
 		msg, _, err = receiveMessage(s)
 	}
-	return heard(msg, err)
+	err = heard(msg, err)
+	var step *stepError
+	if errors.As(err, &step) && strings.HasPrefix(step.step, execStep) {
+		return c.refusedProgram(g, s, step)
+	}
+	return err
 }
+
+// execStep begins the name of the step that executes the program.
+const execStep = "exec: "
+
+// refusedProgram: execve has refused the program (exec format error, an interpreter that does not exist). As with
+// runc, that is the program's failure and not start's: the container's stderr has the line, and its exit code is 255.
+// The init waits for the line, since it has no words for an errno.
+func (c *container) refusedProgram(g *globals, s int, step *stepError) error {
+	name := strings.TrimPrefix(step.step, execStep)
+	if plain, err := strconv.Unquote(name); err == nil {
+		name = plain
+	}
+	line := fmt.Sprintf("exec %s: %v", name, step.err)
+	g.warnf("%s: the container has ended with exit code 255", line)
+	// An init that is dead by now has nothing to say.
+	unix.Sendto(s, []byte(line+"\n"), unix.MSG_NOSIGNAL, nil)
+	if !exits(c.Pid, killTime) { // nobody reads its stderr
+		return c.end()
+	}
+	return nil
+}
+
+// letGuestGo is letGo for a guest. A keeper that dies meanwhile says nothing.
+func (c *container) letGuestGo() error {
+	s, err := c.askStart()
+	if err != nil {
+		return errors.New("cannot start a container that has stopped")
+	}
+	defer unix.Close(s)
+	msg, _, err := receiveMessage(s)
+	switch {
+	case err == nil && string(msg) == answerRuns:
+		return nil
+	case err == nil && len(msg) == 0:
+		return errors.New("the keeper died before the guest ran")
+	}
+	err = heard(msg, err)
+	exits(c.Pid, keeperEndTime) // by itself, and so with its own exit code
+	return err
+}
+
+// keeperEndTime is how long a keeper may take to end once it has said why.
+const keeperEndTime = 2 * time.Second
 
 // readAnswer waits for the end of a connection to the start socket.
 func readAnswer(s int) error {
@@ -145,7 +193,7 @@ func heard(msg []byte, err error) error {
 		return errors.New(string(msg))
 	}
 	// The init's: an errno, and what it was about.
-	return fmt.Errorf("%s: %w", msg[8:], unix.Errno(binary.NativeEndian.Uint64(msg)))
+	return &stepError{string(msg[8:]), unix.Errno(binary.NativeEndian.Uint64(msg))}
 }
 
 // passListener brings the listener to the agent, and lets the init go on.

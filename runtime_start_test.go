@@ -1,0 +1,52 @@
+// A start that fails: what it leaves, and when it returns.
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// failedStarts are containers that create takes and start does not.
+func failedStarts(r *rt) map[string]*ctr {
+	bad := specs.Hook{Path: "/bin/false"}
+	all := map[string]*ctr{
+		"startContainer hook": r.sh("sleep 100", func(s *specs.Spec) { s.Hooks = &specs.Hooks{StartContainer: []specs.Hook{bad}} }),
+		"poststart hook":      r.sh("sleep 100", func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststart: []specs.Hook{bad}} }),
+	}
+	if r.isRunh() {
+		all["QEMU"] = r.guest("app", []string{"hello"}, annotated("cpu", "nosuch"))
+		all["template of a QEMU"] = r.guest("app", []string{"hello"}, annotated("cpu", "nosuch"), func(s *specs.Spec) {
+			s.Annotations[annotationPrefix+"template"] = "t"
+		})
+	}
+	return all
+}
+
+// An engine removes a container whose start has failed at once: it must be over by then. The caller, here this
+// process, has only to collect its exit status.
+func TestFailedStart(t *testing.T) {
+	r := newHermit(t)
+	for range 4 {
+		for name, c := range failedStarts(r) {
+			c.create()
+			res := r.do("start", c.id)
+			stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(c.pid), "stat"))
+			if err == nil && !strings.Contains(string(stat), ") Z ") {
+				t.Errorf("%s: start has returned, and the init lives: %s", name, stat)
+			}
+			if res.code != 1 || strings.Count(res.err, "\n") != 1 {
+				t.Errorf("%s: start: exit code %d, stderr %q", name, res.code, res.err)
+			}
+			c.wantStatus("stopped")
+			if code := c.wait(); name == "QEMU" && code != 125 {
+				t.Errorf("%s: exit code %d, want 125", name, code)
+			}
+			r.do("delete", c.id).ok()
+		}
+	}
+}
