@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os/exec"
 	"path/filepath"
 	"time"
@@ -40,8 +39,14 @@ func (b *bench) busy() error {
 		if err != nil {
 			return nil, err
 		}
-		_, err = r.timed("delete", "--force", id)
-		return []time.Duration{create}, errors.Join(err, reap(pidFile))
+		if _, err = r.timed("kill", id, "KILL"); err != nil {
+			return nil, err
+		}
+		if err := reap(pidFile); err != nil { // before delete: a process that has not been waited for keeps its cgroups busy
+			return nil, err
+		}
+		_, err = r.timed("delete", id)
+		return []time.Duration{create}, err
 	})
 	if err != nil {
 		return err
