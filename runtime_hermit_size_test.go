@@ -131,3 +131,40 @@ func TestHermitImageVMM(t *testing.T) {
 		t.Errorf("exit code %d, %q", res.code, res.err)
 	}
 }
+
+// The limit of tasks that is called enough is enough: for each machine, many CPUs, files, a checkpoint and a restore.
+func TestHermitFewTasks(t *testing.T) {
+	few := func(n int64) func(*specs.Spec) {
+		return func(s *specs.Spec) { s.Linux.Resources.Pids = &specs.LinuxPids{Limit: &n} }
+	}
+	for _, x := range []struct {
+		image, machine, smp, share string
+		tasks                      int64
+	}{
+		{"app", "microvm", "1", "none", 10},
+		{"app-pci", "pc", "1", "none", 10},
+		{"app-pci", "q35", "4", "none", 13},
+		{"app", "microvm", "2", "rootfs", 15},
+	} {
+		t.Run(x.machine+x.share, func(t *testing.T) {
+			r := newHermit(t)
+			edit := func(s *specs.Spec) {
+				few(x.tasks)(s)
+				s.Annotations = map[string]string{annotationPrefix + "machine": x.machine, annotationPrefix + "smp": x.smp, annotationPrefix + "share": x.share}
+			}
+			c := r.guest(x.image, []string{"count"}, edit).create().start()
+			c.out.until("count 2")
+			r.do("pause", c.id).ok()
+			r.do("resume", c.id).ok()
+			if x.share == "none" {
+				dir := filepath.Join(r.dir, "saved")
+				c.checkpoint(dir)
+				c.wait()
+				c.restore(dir)
+				c.out.until("count")
+			}
+			r.do("update", "--pids-limit", fmt.Sprint(x.tasks-1), c.id).fails("is too small")
+			r.do("delete", "--force", c.id).ok()
+		})
+	}
+}

@@ -93,7 +93,10 @@ func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp,
 	if vm.Quiet = firstWord(s.quiet, c.quiet); vm.Quiet == "off" {
 		vm.Quiet = ""
 	}
-	return vm, vm.pickNetwork(spec, c, s)
+	if err := vm.pickNetwork(spec, c, s); err != nil {
+		return nil, err
+	}
+	return vm, checkTasks(specResources(spec), machineTasks(vm.VCPUs, vm.Accel == "kvm" && vm.usesTap(), vm.Share != ""))
 }
 
 // pickAccel never chooses KVM by itself unless the CPU shows that it can virtualise: there are

@@ -60,6 +60,55 @@ func countCPUs(set string) (n int) {
 	return n
 }
 
+// The tasks of a Hermit container, of which the pids controller counts each thread. Counted with QEMU 7.2, 10.0's are the
+// same: main, RCU, monitor, one for each vCPU, and one while a state is written. vhost has one, in the kernel, which is
+// QEMU's since Linux 6.4. The keeper has three to five, as Go thinks fit. virtiofsd has a main and, for each of two queues, one.
+const (
+	keeperTasks = 5
+	vmmTasks    = 4
+	vhostTasks  = 1
+	shareTasks  = 4
+)
+
+// machineTasks is how many tasks a machine and its keeper need.
+func machineTasks(vcpus int, vhost, share bool) int {
+	n := keeperTasks + vmmTasks + vcpus
+	if vhost {
+		n += vhostTasks
+	}
+	if share {
+		n += shareTasks
+	}
+	return n
+}
+
+func (h *hermitState) tasks() int {
+	return machineTasks(h.VCPUs, h.Accel == "kvm" && cardOf(h.Network) != h.Network, h.Share != "")
+}
+
+// checkTasks: with too few tasks QEMU or the keeper ends in the middle of its start, or a checkpoint ends the guest.
+func checkTasks(r *specs.LinuxResources, needs int) error {
+	limit, field := pidsLimit(r)
+	if limit < 0 || limit >= int64(needs) {
+		return nil
+	}
+	return fmt.Errorf("%s of %d is too small: the guest's machine and its keeper need %d tasks", field, limit, needs)
+}
+
+// pidsLimit is the limit of tasks, -1 if there is none, and the field that says so.
+func pidsLimit(r *specs.LinuxResources) (limit int64, field string) {
+	switch {
+	case r == nil:
+	case r.Unified["pids.max"] != "": // which is written last
+		if n, err := strconv.ParseInt(r.Unified["pids.max"], 10, 64); err == nil {
+			return n, "linux.resources.unified pids.max"
+		}
+	case r.Pids != nil && limitSet(r.Pids.Limit):
+		return *r.Pids.Limit, "linux.resources.pids.limit"
+	}
+	return -1, ""
+}
+
 // follow says what a running machine makes of new limits. A limit that it does not fit into would be
 // its end, so that is an error; others hold for QEMU, while the guest is what it was.
 func (h *hermitState) follow(r *specs.LinuxResources) (warning string, err error) {
@@ -70,6 +119,9 @@ func (h *hermitState) follow(r *specs.LinuxResources) (warning string, err error
 			return "", fmt.Errorf("memory limit of %d MiB: the running machine needs %d MiB, %d of them for its guest, and cannot shrink", limit, h.NeedsMiB, h.MemoryMiB)
 		}
 		stays = append(stays, fmt.Sprintf("%d MiB", h.MemoryMiB))
+	}
+	if err := checkTasks(r, h.tasks()); err != nil {
+		return "", err
 	}
 	if n := cpusFor(r); n != 0 && n != h.VCPUs || r.CPU != nil && r.CPU.Cpus != "" && countCPUs(r.CPU.Cpus) < h.VCPUs {
 		stays = append(stays, fmt.Sprintf("%d vCPU", h.VCPUs))

@@ -51,12 +51,15 @@ func TestMachineFollows(t *testing.T) {
 		}
 		return &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &mib}}
 	}
-	quota, pids := int64(50000), int64(9)
+	quota, pids, more := int64(50000), int64(10), int64(11)
 	for _, tt := range []struct {
 		r         *specs.LinuxResources
 		warn, err string
 	}{
-		{&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}, "", ""},
+		{&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}, "", "linux.resources.pids.limit of 10 is too small: the guest's machine and its keeper need 11 tasks"},
+		{&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &more}}, "", ""},
+		{&specs.LinuxResources{Unified: map[string]string{"pids.max": "9"}}, "", "linux.resources.unified pids.max of 9 is too small"},
+		{&specs.LinuxResources{Unified: map[string]string{"pids.max": "max"}}, "", ""},
 		{memory(139), "", "memory limit of 139 MiB: the running machine needs 140 MiB, 100 of them for its guest"},
 		{memory(140), "keeps its 100 MiB:", ""},
 		{memory(-1), "keeps its 100 MiB:", ""},
