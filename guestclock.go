@@ -144,7 +144,20 @@ func (c *savedClock) check(size int64) error {
 	return nil
 }
 
-// feed writes the state to a pipe, with the present time. That nobody reads any more is no error here.
+// waitWritable waits for a QEMU that reads a state, and not for ever.
+func waitWritable(pipe int) error {
+	set := []unix.PollFd{{Fd: int32(pipe), Events: unix.POLLOUT}}
+	n, err := ignoringEINTR(func() (int, error) { return unix.Poll(set, int(saveStall.Milliseconds())) })
+	switch {
+	case err != nil:
+		return os.NewSyscallError("poll", err)
+	case n == 0:
+		return fmt.Errorf("QEMU has read nothing for %v", saveStall)
+	}
+	return nil
+}
+
+// feed writes the state to a pipe that does not block, with the present time. That nobody reads any more is no error here.
 func (s *savedGuest) feed(pipe int) error {
 	size, done := s.State.Size, int64(0)
 	copyTo := func(end int64) error {
@@ -152,7 +165,13 @@ func (s *savedGuest) feed(pipe int) error {
 			n, err := ignoringEINTR(func() (int, error) {
 				return unix.Sendfile(pipe, int(s.state.Fd()), &done, int(min(end-done, 1<<30)))
 			})
-			if err == nil && n == 0 {
+			switch {
+			case err == unix.EAGAIN:
+				if err := waitWritable(pipe); err != nil {
+					return err
+				}
+				continue
+			case err == nil && n == 0:
 				err = errors.New("it was truncated while it was read")
 			}
 			if err != nil {
@@ -171,6 +190,9 @@ func (s *savedGuest) feed(pipe int) error {
 				return err
 			}
 			binary.BigEndian.PutUint64(word[:], binary.BigEndian.Uint64(word[:])+s.Clock.jump(time.Now(), s.leastJump))
+			if err := waitWritable(pipe); err != nil { // of a page, says pipe(7)
+				return err
+			}
 			if _, err := unix.Write(pipe, word[:]); err != nil {
 				return os.NewSyscallError("write", err)
 			}
@@ -198,6 +220,11 @@ func (c *container) loadState() error {
 		return os.NewSyscallError("pipe2", err)
 	}
 	unix.FcntlInt(uintptr(p[1]), unix.F_SETPIPE_SZ, 1<<20) // or it takes a little longer
+	if err := unix.SetNonblock(p[1], true); err != nil {
+		unix.Close(p[0])
+		unix.Close(p[1])
+		return os.NewSyscallError("fcntl", err)
+	}
 	conn, err := c.askKeeper(commandLoad, p[0])
 	unix.Close(p[0])
 	if err != nil {
@@ -207,11 +234,11 @@ func (c *container) loadState() error {
 	defer unix.Close(conn)
 	err = from.feed(p[1])
 	unix.Close(p[1])
-	if why := readAnswer(conn); why != nil || errors.Is(err, unix.EPIPE) {
-		return why
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.EPIPE) {
 		return err
+	}
+	if why := readAnswer(conn); why != nil || err != nil { // the keeper knows why nobody read on
+		return why
 	}
 	c.Hermit.Incoming = false
 	c.dropOwnTemplate()

@@ -39,6 +39,9 @@ const (
 	keeperQuitDelay  = 2000 // QEMU takes "quit" at once or never
 	keeperPowerDelay = 8000 // for a guest that heeds its power button; engines kill after 10 s
 	keeperDrainDelay = 500  // after a stop, for whoever does not read the container's output
+
+	keeperPatience  = 60000 // for QEMU's greeting, and for each of its answers: QEMU takes milliseconds
+	keeperOverslept = 1000  // so much later than asked, poll returns only to a keeper that stood still
 )
 
 const maxKeeperLog = 16 << 10 // bytes of QEMU's complaints: each costs memory, and nobody frees it
@@ -82,6 +85,7 @@ type keeper struct {
 	quit     bool  // the machine was told to end
 	killed   bool  // and by force
 	deadline int64 // when to lose patience, 0: never
+	overdue  int64 // when QEMU's greeting or oldest answer is, 0: nothing is owed
 }
 
 // keeperMain is `runh keeper`. It returns only if it cannot begin.
@@ -95,8 +99,9 @@ func keeperMain(args []string) error {
 	k.client.fd = k.qmp
 	k.vmmErrors.fd, k.shareErrors.fd = k.errors, k.shareErrs
 	if err := k.setup(); err != nil {
-		return err
+		return err // to our stderr, which is create's
 	}
+	k.takeStderr()
 	mark, _ := hex.DecodeString(k.mark)
 	k.end.mark = mark
 	if k.incoming {
@@ -104,7 +109,9 @@ func keeperMain(args []string) error {
 		k.loader.past = true
 	}
 	if k.late {
-		k.tellReady("R")
+		k.tellReady("R") // QEMU comes at start, which waits for it
+	} else {
+		k.await()
 	}
 	for !k.finished() {
 		k.step()
@@ -166,6 +173,15 @@ func (k *keeper) setup() error {
 	return nil
 }
 
+// takeStderr: from here on nobody but the log hears us, and the container's stderr stays open as long as we live.
+func (k *keeper) takeStderr() {
+	if k.stderr >= 0 {
+		unix.Dup3(k.stderr, 2, 0) // two open descriptors: this cannot fail
+		unix.Close(k.stderr)
+		k.stderr = -1
+	}
+}
+
 // Places in the poll set.
 const (
 	pollSignals = iota
@@ -224,9 +240,15 @@ func (k *keeper) step() {
 	case !k.idle:
 		timeout = keeperIdleDelay
 	}
+	if left := int(max(k.overdue-monotonicMS(), 0)); k.overdue != 0 && (timeout < 0 || left < timeout) {
+		timeout = left
+	}
 	if n, err := unix.Poll(set[:], timeout); err != nil {
 		return // EINTR: if the signal means something, the pipe says so next
 	} else if n == 0 {
+		if k.overdue != 0 {
+			k.missAnswer()
+		}
 		if k.deadline == 0 {
 			k.idle = true
 			dropProgramPages()
@@ -273,6 +295,9 @@ func (k *keeper) step() {
 	}
 	if happened(pollShare) {
 		k.reapShare()
+	}
+	if k.overdue != 0 { // whatever else QEMU does
+		k.missAnswer()
 	}
 }
 

@@ -325,7 +325,7 @@ func TestKeeperExitCodes(t *testing.T) {
 }
 
 func TestKeeperPlan(t *testing.T) {
-	p := keeperPlan{vmm: 5, qmp: 6, serialIn: 7, serialOut: 8, errors: 9, start: 10, ready: -1, log: -1, logLevel: levelDebug, logJSON: true, terminal: true, button: true, noLoader: true}
+	p := keeperPlan{vmm: 5, qmp: 6, serialIn: 7, serialOut: 8, errors: 9, start: 10, ready: -1, log: -1, stderr: 11, patience: 5, logLevel: levelDebug, logJSON: true, terminal: true, button: true, noLoader: true}
 	got, err := parseKeeperPlan(p.args())
 	if err != nil || *got != p {
 		t.Errorf("%+v, %v", got, err)
@@ -427,10 +427,9 @@ func TestKeeperBadQEMU(t *testing.T) {
 	}
 }
 
-// QEMU that dies under a running guest is an error in the log.
 // A guest can end before QEMU has answered cont; that is no failed start. One that QEMU refuses to run is.
 func TestKeeperShortGuest(t *testing.T) {
-	const up = `echo '{"QMP": {}}' >&3; read x <&3; echo '{"return": {}}' >&3; read x <&3; `
+	const up = fakeUp + "read x <&3; "
 	for end, want := range map[string]struct {
 		code    int
 		problem string
@@ -449,6 +448,7 @@ func TestKeeperShortGuest(t *testing.T) {
 	}
 }
 
+// QEMU that dies under a running guest is an error in the log.
 func TestKeeperQEMUDies(t *testing.T) {
 	k := startKeeper(t, keeperOpts{args: []string{"hang"}})
 	if problem := k.start(); problem != "" {

@@ -3,8 +3,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -22,7 +24,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 		c.ownStdio(c.files, c.process.User.UID)
 	}
 	c.at("keeper: move descriptors")
-	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal, late: late}
+	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, patience: keeperPatience, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal, late: late}
 	plan.button = guest.vm.Machine != "microvm"
 	plan.noLoader = guest.vm.Quiet == "all"
 	plan.mark = hex.EncodeToString([]byte(guest.mark))
@@ -49,6 +51,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	if log != 0 {
 		move(&plan.log, log)
 	}
+	move(&plan.stderr, 2)
 	c.call(unix.SYS_CLOSE_RANGE, next, uint64(^uint32(0)), 0)
 	c.call(unix.SYS_CLOSE_RANGE, firstFD, keeperFD-2, 0)
 	c.at("keeper: limit")
@@ -64,6 +67,9 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	c.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
 	c.call(unix.SYS_RT_SIGPROCMASK, sigSetmask, c.words(^uint64(0)), 0, 8)
 	c.at("keeper: exec")
+	// Create hears what the keeper says before its loop: an error of its own, or Go's last words, such as that no
+	// thread can be made. The container's stderr is no place for that.
+	c.call(unix.SYS_DUP3, syncFD, 2, 0)
 	argv := append([]string{"runh", "keeper"}, plan.args()...)
 	// What keeper.go asks of the Go runtime.
 	env := []string{"GOMAXPROCS=1"}
@@ -99,25 +105,35 @@ func (c *creation) wakeKeeper() error {
 	if c.launching > 0 {
 		err := readAnswer(c.launching)
 		unix.Close(c.launching)
-		if err != nil {
+		var step *stepError
+		if errors.As(err, &step) { // else the keeper knows more
 			return err
 		}
 	}
 	return c.explain(c.init.awaitKeeper())
 }
 
-// awaitKeeper waits until the keeper has QEMU in hand.
+// awaitKeeper waits until the keeper has QEMU in hand. What it says instead may come in pieces, and then in many
+// lines: the first one counts.
 func (s *stub) awaitKeeper() error {
-	var msg [4096]byte
-	n, err := ignoringEINTR(func() (int, error) { return unix.Read(s.sync, msg[:]) })
-	switch {
-	case err != nil || n == 0:
-		return errStubDied
-	case n == 1 && msg[0] == 'R':
-		return nil
-	case n == 16: // the VMM's process, on its way to QEMU
-		_, err := s.reported(msg[:16])
-		return err
+	var said []byte
+	for {
+		var msg [4096]byte
+		n, err := ignoringEINTR(func() (int, error) { return unix.Read(s.sync, msg[:]) })
+		switch {
+		case err == nil && n == 1 && msg[0] == 'R' && len(said) == 0:
+			return nil
+		case err == nil && n == 16 && bytes.IndexByte(msg[:8], 0) >= 0: // the VMM's process, on its way to QEMU
+			_, err := s.reported(msg[:16])
+			return err
+		case err == nil && n > 0 && len(said) < len(msg):
+			said = append(said, msg[:n]...)
+			continue
+		}
+		line, _, _ := bytes.Cut(bytes.TrimSpace(said), []byte("\n"))
+		if len(line) == 0 {
+			return errStubDied
+		}
+		return errors.New("keeper: " + strings.TrimPrefix(string(line), "runh: keeper: "))
 	}
-	return errors.New(string(msg[:n]))
 }

@@ -65,12 +65,7 @@ func (c *container) stopClock() (socket int, err error) {
 	if err != nil {
 		return -1, errNotRunning
 	}
-	limit := unix.NsecToTimeval(int64(pauseLimit))
-	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-		unix.Close(s)
-		return -1, os.NewSyscallError("setsockopt", err)
-	}
-	msg, _, err := receiveMessage(s)
+	msg, err := receiveWithin(s, pauseLimit)
 	switch {
 	case err == unix.EAGAIN:
 		err = fmt.Errorf("the machine has not stopped its clock within %v", pauseLimit)
@@ -83,6 +78,20 @@ func (c *container) stopClock() (socket int, err error) {
 	}
 	unix.Close(s)
 	return -1, err
+}
+
+// answerLimit is how long a command waits for a keeper that waits for QEMU. The keeper gives up first, except on a
+// QEMU that comes at start and never greets: it does not know when that one has begun.
+const answerLimit = keeperPatience*time.Millisecond + 10*time.Second
+
+// receiveWithin is receiveMessage for a limited time, after which the error is EAGAIN.
+func receiveWithin(s int, limit time.Duration) (msg []byte, err error) {
+	tv := unix.NsecToTimeval(int64(limit))
+	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return nil, os.NewSyscallError("setsockopt", err)
+	}
+	msg, _, err = receiveMessage(s)
+	return msg, err
 }
 
 // accept takes the next caller.

@@ -191,7 +191,7 @@ func siginfoStatus(s *unix.Siginfo) int { return int(*(*int32)(unsafe.Add(unsafe
 
 // close puts the terminal back and returns the exit code.
 func (k *keeper) close() int {
-	code, why := k.end.code()
+	code, why := k.code()
 	l := levelInfo
 	if code == 125 || code == 134 || k.end.loaderPanic || k.end.signal != 0 && k.end.stop == 0 {
 		l = levelError

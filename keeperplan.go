@@ -23,6 +23,8 @@ type keeperPlan struct {
 	log       int  // file, open for appending
 	logJSON   bool // lines of the log are JSON
 	logLevel  level
+	patience  int    // milliseconds that QEMU has for an answer
+	stderr    int    // the container's; until the loop begins, ours goes to whoever waits at ready
 	terminal  bool   // stdin and stdout are the container's own terminal
 	button    bool   // the machine may have a power button
 	noLoader  bool   // the loader's lines are left out of the output
@@ -62,6 +64,8 @@ func (p *keeperPlan) fields() []struct {
 		{"ready", &p.ready},
 		{"log", &p.log},
 		{"log-level", (*int)(&p.logLevel)},
+		{"patience", &p.patience},
+		{"stderr", &p.stderr},
 	}
 }
 
@@ -86,7 +90,7 @@ func (p *keeperPlan) args() []string {
 }
 
 func parseKeeperPlan(args []string) (*keeperPlan, error) {
-	p := &keeperPlan{vmm: -1, qmp: -1, serialIn: -1, serialOut: -1, errors: -1, share: -1, shareErrs: -1, start: -1, ready: -1, log: -1}
+	p := &keeperPlan{vmm: -1, qmp: -1, serialIn: -1, serialOut: -1, errors: -1, share: -1, shareErrs: -1, start: -1, ready: -1, log: -1, stderr: -1, patience: keeperPatience}
 next:
 	for _, a := range args {
 		for _, w := range p.words() {

@@ -147,9 +147,10 @@ func (k *keeper) failSave(desc []byte) {
 	if k.asked != commandSave {
 		return
 	}
-	k.setErrLine(bytes.Trim(desc, `"`))
-	why := "QEMU does not write the machine's state" + k.end.because()
-	k.end.errors = ""
+	why := "QEMU does not write the machine's state"
+	if desc = bytes.Trim(desc, `"`); len(desc) > 0 {
+		why += ": " + plainError(desc)
+	}
 	k.hangUp(why)
 }
 

@@ -6,17 +6,38 @@
 package main
 
 import (
+	"bytes"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// errorLines is a stderr that goes to the log, line by line and not without end.
+// errorLines is a stderr that goes to the log, line by line and not without end. The last complaint is kept
+// whether or not it was logged: it can be the reason of an end.
 type errorLines struct {
 	fd     int // -1: closed
 	line   [256]byte
 	length int
 	logged int // bytes of it in the log
+	last   [256]byte
+	kept   int // bytes of last
+}
+
+// keep takes a line for the last complaint.
+func (e *errorLines) keep(line []byte) { e.kept = copy(e.last[:], line) }
+
+// text is the last complaint, "" for none.
+func (e *errorLines) text() string { return plainError(e.last[:e.kept]) }
+
+// isRemark says whether a line of QEMU's is no complaint: QEMU prints "PROGRAM: warning: ..." and "info: ..."
+// (warn_report, info_report) and goes on.
+func isRemark(line []byte) bool {
+	for _, mark := range [...]string{"warning: ", "info: "} {
+		if i := bytes.Index(line, []byte(mark)); i == 0 || i > 1 && line[i-1] == ' ' && line[i-2] == ':' {
+			return true
+		}
+	}
+	return false
 }
 
 // read passes on what has come. ended says that no more will.
@@ -38,6 +59,9 @@ func (e *errorLines) read(ended bool, show func(line []byte)) {
 		switch {
 		case c == '\n':
 			if e.length > 0 {
+				if !isRemark(e.line[:e.length]) {
+					e.keep(e.line[:e.length])
+				}
 				if e.logged += e.length; e.logged < maxKeeperLog {
 					show(e.line[:e.length])
 				}
@@ -50,11 +74,8 @@ func (e *errorLines) read(ended bool, show func(line []byte)) {
 	}
 }
 
-// showShare logs a line of virtiofsd's, and keeps it as the last. Most are no complaints.
-func (k *keeper) showShare(line []byte) {
-	k.end.shareSays = plainError(line)
-	k.logf(levelInfo, "virtiofsd: "+k.end.shareSays)
-}
+// showShare logs a line of virtiofsd's. Most are no complaints.
+func (k *keeper) showShare(line []byte) { k.logf(levelInfo, "virtiofsd: "+plainError(line)) }
 
 // reapShare takes virtiofsd's exit status.
 func (k *keeper) reapShare() {
@@ -78,8 +99,8 @@ func (k *keeper) reapShare() {
 		how = "ended with status "
 	}
 	k.end.share = "virtiofsd " + how + strconv.Itoa(status) + ", the guest has lost its files"
-	if k.end.shareSays != "" {
-		k.end.share += ": " + k.end.shareSays
+	if says := k.shareErrors.text(); says != "" {
+		k.end.share += ": " + says
 	}
 	k.pressing = true // no use in asking the guest
 	k.endVM()

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ func (k *keeper) message(m qmpMessage) {
 	case 'g':
 		if k.state == qmpGreeting {
 			k.end.greeted = true
-			k.state = qmpSetup
+			k.state, k.overdue = qmpSetup, 0
 			k.command(qmpCapabilities)
 		}
 	case 'v':
@@ -36,7 +37,35 @@ func (k *keeper) command(c string) {
 		k.sent[k.sentLen] = c
 		k.sentLen++
 	}
+	if k.overdue == 0 {
+		k.await()
+	}
 	_ = k.client.send(c)
+}
+
+// await: from now on QEMU owes something.
+func (k *keeper) await() { k.overdue = monotonicMS() + int64(k.patience) }
+
+// missAnswer ends a QEMU that has not answered in time. A container that was frozen, or a host that slept, has
+// held up QEMU as well: it gets the time once more.
+func (k *keeper) missAnswer() {
+	late := monotonicMS() - k.overdue
+	switch {
+	case late < 0:
+	case k.quit || k.vmmGone: // impatient looks after that
+		k.overdue = 0
+	case late > keeperOverslept:
+		k.await()
+	default:
+		k.overdue = 0
+		k.end.owed = "no greeting"
+		if k.sentLen > 0 {
+			name, _, _ := strings.Cut(k.sent[0], `"`)
+			k.end.owed = "no reply to " + name
+		}
+		k.end.owed += " within " + strconv.Itoa((k.patience+999)/1000) + " s"
+		k.killVM()
+	}
 }
 
 // answer is what has come of the oldest command: QEMU answers in order.
@@ -47,10 +76,13 @@ func (k *keeper) answer(m qmpMessage) {
 	c := k.sent[0]
 	k.sentLen--
 	copy(k.sent[:], k.sent[1:])
+	if k.overdue = 0; k.sentLen > 0 {
+		k.await()
+	}
 	failed := m.kind == 'e'
 	switch {
 	case failed && (k.state == qmpSetup || k.state == qmpStarting || k.loading == loadReading):
-		k.setErrLine(m.desc)
+		k.vmmErrors.keep(m.desc)
 		k.endVM()
 	case c == qmpCapabilities:
 		k.prepared()
@@ -95,7 +127,7 @@ func (k *keeper) cont() {
 // failStart tells who waits that QEMU is dead, and why.
 func (k *keeper) failStart() {
 	if !k.end.started {
-		_, why := k.end.code()
+		_, why := k.code()
 		k.tellReady(why)
 		if k.asked == commandStart || k.asked == commandPoint || k.asked == commandLoad {
 			k.hangUp(why)
@@ -112,15 +144,16 @@ func (k *keeper) tellReady(what string) {
 	}
 }
 
-// showError logs a line of QEMU's, and keeps it as the last.
-func (k *keeper) showError(line []byte) {
-	k.setErrLine(line)
-	k.logf(levelWarn, k.end.errors)
-}
+// showError logs a line of QEMU's.
+func (k *keeper) showError(line []byte) { k.logf(levelWarn, qemuError(plainError(line))) }
 
-// setErrLine keeps a line for messages.
-func (k *keeper) setErrLine(b []byte) {
-	k.end.errors = strings.TrimPrefix(plainError(b), "qemu-system-x86_64: ")
+// qemuError is a line of QEMU's without its name.
+func qemuError(line string) string { return strings.TrimPrefix(line, "qemu-system-x86_64: ") }
+
+// code is the container's exit code by now, and why.
+func (k *keeper) code() (int, string) {
+	k.end.errors = qemuError(k.vmmErrors.text())
+	return k.end.code()
 }
 
 // plainError is a line of another program. Messages go where callers look for certain words (error.go), which

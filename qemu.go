@@ -128,7 +128,7 @@ umask uname unlink write writev`
 type guestEnd struct {
 	status int    // QEMU's exit status
 	signal int    // or the signal that ended it
-	errors string // the last line that QEMU wrote to its stderr
+	errors string // the last complaint that QEMU wrote to its stderr; a warning is none
 
 	greeted bool   // QEMU came up
 	started bool   // and the guest ran
@@ -136,9 +136,9 @@ type guestEnd struct {
 
 	serialWatch // what the guest said on its serial line
 
-	share     string // how virtiofsd ended before its time
-	shareSays string // its last line
-	stop      int    // the signal on which the keeper ended the machine
+	share string // how virtiofsd ended before its time
+	owed  string // what QEMU has not answered
+	stop  int    // the signal on which the keeper ended the machine
 }
 
 // code is the container's exit code, and why. QEMU's own status cannot be it: 0 is a triple fault, an
@@ -151,6 +151,8 @@ func (e *guestEnd) code() (int, string) {
 	switch {
 	case e.share != "" && e.stop == 0:
 		return 125, e.share
+	case e.owed != "" && e.stop == 0:
+		return 125, "QEMU does not answer: " + e.owed
 	case e.loaderPanic && (asked || e.signal != 0):
 		return 1, "the loader panicked"
 	case e.stop != 0 && (asked || e.signal != 0 || !e.started):

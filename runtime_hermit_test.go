@@ -583,6 +583,9 @@ func TestHermitRefused(t *testing.T) {
 			c.spec.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &n}
 		}
 	}
+	pids := func(n int64) func(*ctr) {
+		return func(c *ctr) { c.spec.Linux.Resources.Pids = &specs.LinuxPids{Limit: &n} }
+	}
 	annotation := func(name, value string) func(*ctr) {
 		return func(c *ctr) { c.spec.Annotations = map[string]string{"org.hermit-os.runh." + name: value} }
 	}
@@ -604,8 +607,6 @@ func TestHermitRefused(t *testing.T) {
 			c.r.must(unix.Mkfifo(c.rootfs()+"/hermit/hermit-loader", 0o755))
 		}},
 		{"another entry version", "app-badnote", "entry", nil},
-		{"0 bytes", "app", "", cut(0)},
-		{"1 byte", "app", "", cut(1)},
 		{"63 bytes", "app", "", cut(63)},
 		{"64 bytes", "app", "", cut(64)},
 		{"half", "app", "", cut(9000)},
@@ -613,6 +614,10 @@ func TestHermitRefused(t *testing.T) {
 		{"63 bytes, mode hermit", "app", "Hermit", func(c *ctr) { cut(63)(c); annotation("mode", "hermit")(c) }},
 		{"memory limit", "app", "memory limit", limit(8)},
 		{"memory limit of a page", "app", "memory limit", func(c *ctr) { n := int64(4096); c.spec.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &n} }},
+		{"pids limit of 1", "app", "linux.resources.pids.limit of 1 is too small: the guest's machine and its keeper need 10 tasks", pids(1)},
+		{"pids limit", "app", "linux.resources.pids.limit of 9 is too small", pids(9)},
+		{"pids limit of many CPUs", "app", "need 13 tasks", func(c *ctr) { pids(12)(c); annotation("smp", "4")(c) }},
+		{"pids limit of a share", "app", "need 14 tasks", func(c *ctr) { pids(13)(c); annotation("share", "rootfs")(c) }},
 		{"memory_size too small", "app", "memory_size", annotation("memory_size", "8")},
 		{"memory_size no number", "app", "memory_size", annotation("memory_size", "much")},
 		{"memory_size over the limit", "app", "memory_size", func(c *ctr) { limit(128)(c); annotation("memory_size", "512")(c) }},
@@ -670,6 +675,16 @@ func TestHermitRefused(t *testing.T) {
 		}
 		if left := r.leftovers(); len(left) != 0 {
 			t.Errorf("left %q", left)
+		}
+	})
+	t.Run("nothing of an application", func(t *testing.T) { // so it is a Linux program, and the kernel refuses it
+		r := newHermit(t)
+		for _, n := range []int64{0, 1} {
+			c := r.guest("app", []string{"hello"})
+			cut(n)(c)
+			if res := c.run(); res.code != 255 || res.out != "" || res.err != "exec /hermit/app: exec format error\n" {
+				t.Errorf("%d bytes: exit code %d, stdout %q, stderr %q", n, res.code, res.out, res.err)
+			}
 		}
 	})
 	t.Run("mode hermit for a Linux program", func(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -47,6 +48,25 @@ func TestFailedStart(t *testing.T) {
 				t.Errorf("%s: exit code %d, want 125", name, code)
 			}
 			r.do("delete", c.id).ok()
+		}
+	}
+}
+
+// A keeper that cannot begin says why to create, and not to the container's stderr. Here its user may have no thread more.
+func TestKeeperCannotBegin(t *testing.T) {
+	r := newHermit(t)
+	c := r.guest("app", []string{"hello"}).guestUsers(1000)
+	base := 0x60000000 + os.Getpid()*1000 // nobody else's ids: the kernel counts by user
+	c.spec.Linux.UIDMappings[0].HostID, c.spec.Linux.GIDMappings[0].HostID = uint32(base), uint32(base)
+	c.write()
+	r.must(os.Chown(c.rootfs(), base, base))
+	for _, detach := range []string{"create", "run"} {
+		res := c.launchCmd(func(cmd *exec.Cmd) {
+			limited := exec.Command("prlimit", append([]string{"--nproc=2", cmd.Path}, cmd.Args[1:]...)...)
+			cmd.Path, cmd.Args, cmd.Err = limited.Path, limited.Args, limited.Err
+		}, detach)
+		if res.code != 1 || !strings.Contains(res.err, "keeper: runtime: failed to create new OS thread") || strings.Count(res.err, "\n") != 1 {
+			t.Errorf("%s: exit code %d, stderr %q", detach, res.code, res.err)
 		}
 	}
 }

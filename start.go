@@ -161,7 +161,7 @@ func (c *container) letGuestGo() error {
 		return errors.New("cannot start a container that has stopped")
 	}
 	defer unix.Close(s)
-	msg, _, err := receiveMessage(s)
+	msg, err := receiveWithin(s, answerLimit)
 	switch {
 	case err == nil && string(msg) == answerRuns:
 		return nil
@@ -176,15 +176,17 @@ func (c *container) letGuestGo() error {
 // keeperEndTime is how long a keeper may take to end once it has said why.
 const keeperEndTime = 2 * time.Second
 
-// readAnswer waits for the end of a connection to the start socket.
+// readAnswer waits for the end of a connection to the start socket of a guest.
 func readAnswer(s int) error {
-	msg, _, err := receiveMessage(s)
+	msg, err := receiveWithin(s, answerLimit)
 	return heard(msg, err)
 }
 
 // heard reads what the init, the VMM's process or the keeper says.
 func heard(msg []byte, err error) error {
 	switch {
+	case err == unix.EAGAIN:
+		return fmt.Errorf("QEMU has not answered within %v", answerLimit)
 	case err != nil:
 		return fmt.Errorf("the container's init died before its program ran: %w", err)
 	case len(msg) == 0:

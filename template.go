@@ -188,11 +188,13 @@ func (c *container) letPointGo() (*pendingTemplate, error) {
 	if p.conn, p.pipe, err = c.askToSave(commandPoint); err != nil {
 		return nil, errors.New("cannot start a container that has stopped")
 	}
-	msg, _, err := receiveMessage(p.conn)
+	msg, err := receiveWithin(p.conn, answerLimit)
 	switch {
-	case err != nil || len(msg) == 0:
+	case err == nil && len(msg) == 0:
 		p.close()
-		return nil, err // it has run, and ended
+		return nil, nil // it has run, and ended
+	case err != nil:
+		err = heard(nil, err)
 	case string(msg) != answerRuns:
 		err = errors.New(string(msg))
 	default:
