@@ -184,16 +184,17 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 
 	p.at("VMM jail: limit")
 	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_CORE, p.words(0, 0), 0)
-	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(256, 256), 0)
 	p.identity(specs.User{UID: j.uid, GID: j.gid, AdditionalGids: j.groups}, capabilities{}, 0)
 	p.dieWithParent() // the change of user has cleared it
 	p.at("VMM jail: set no_new_privs")
 	p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	if !j.late {
+		p.limitFiles()
 		p.execJailed("VMM jail", j.qemu, j.argv, j.libPath, j.seccomp)
 		return
 	}
 	argv, conn := p.awaitLaunch(j)
+	p.limitFiles() // one of them is beyond that
 	var failed label
 	for _, c := range p.execAt("VMM jail", j.qemu, argv, j.libPath, j.seccomp) {
 		c.orElse(&failed)
@@ -202,6 +203,11 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	what := "VMM jail: exec " + j.qemu
 	p.call(unix.SYS_WRITEV, conn, p.words(errnoAddr, 8, uint64(p.str(what)), uint64(len(what))), 2).ignoreAll()
 	p.call(unix.SYS_EXIT_GROUP, 1)
+}
+
+func (p *program) limitFiles() {
+	p.at("VMM jail: limit its files")
+	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(vmmFiles, vmmFiles), 0)
 }
 
 // enterJail makes the current directory the root, and leaves the host's files.

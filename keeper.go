@@ -65,6 +65,7 @@ type keeper struct {
 	printed   uint64 // bytes that the guest has printed
 	told      bool   // somebody knows why QEMU could not be started
 	dhcp      int    // packet socket with the guest's questions (dhcp.go), or -1
+	rules     int    // netlink socket that owns the guest's nftables (nft.go), or -1
 	lessor    dhcpAnswer
 
 	stdin, stdout bool // still open
@@ -82,6 +83,7 @@ type keeper struct {
 	idle     bool // nothing has happened for a while
 	released bool // cont was sent: the guest may run, whether or not QEMU has said so
 	vmmGone  bool
+	reaped   bool  // and it is certain
 	quit     bool  // the machine was told to end
 	killed   bool  // and by force
 	deadline int64 // when to lose patience, 0: never
@@ -95,7 +97,7 @@ func keeperMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	k := &keeper{keeperPlan: *plan, caller: -1, pipe: -1, dhcp: -1, stdin: true, stdout: true}
+	k := &keeper{keeperPlan: *plan, caller: -1, pipe: -1, dhcp: -1, rules: -1, stdin: true, stdout: true}
 	k.client.fd = k.qmp
 	k.vmmErrors.fd, k.shareErrors.fd = k.errors, k.shareErrs
 	if err := k.setup(); err != nil {

@@ -3,6 +3,8 @@
 //
 //	start   the guest may run. "runs" comes back when it does, or why not.
 //	        With the word may come what it takes to answer the guest's DHCP (dhcp.go).
+//	guard   before QEMU runs: the socket that owns the nftables comes with the word. The keeper holds it until
+//	        QEMU and virtiofsd have ended (keeperend.go); no answer.
 //	load    before that: QEMU reads what the guest goes on from out of the pipe that comes with the word
 //	        (keepersave.go). The connection is closed when all of it is there.
 //	pause   the machine's clock stops, and "paused" comes back, or why not. It stands still for as long as
@@ -25,6 +27,7 @@ import (
 
 const (
 	commandStart = "start"
+	commandGuard = "guard"
 	commandLoad  = "load"
 	commandPause = "pause"
 	answerPaused = "paused"
@@ -135,6 +138,10 @@ func (k *keeper) hear() {
 		if k.vmmGone {
 			k.failStart()
 		}
+	case string(word[:n]) == commandGuard && controlLen >= unix.CmsgLen(4) && k.rules < 0:
+		k.rules = passedFD(&control)
+		k.unguard()
+		k.hangUp("")
 	case string(word[:n]) == commandLoad && controlLen >= unix.CmsgLen(4) && k.incoming:
 		k.pipe, k.asked = passedFD(&control), commandLoad
 		k.load()

@@ -133,7 +133,8 @@ func (k *keeper) reapVMM() {
 			return
 		}
 	}
-	k.vmmGone = true
+	k.vmmGone, k.reaped = true, true
+	k.unguard()
 	k.end.status, k.end.signal = 0, 0
 	if info.Code == 1 { // CLD_EXITED
 		k.end.status = siginfoStatus(&info)
@@ -161,6 +162,24 @@ func (k *keeper) reapVMM() {
 		k.deadline = monotonicMS() + keeperDrainDelay
 	}
 	k.failStart()
+}
+
+// unguard lets go of the guest's nftables once nobody has its tap: QEMU may have given that to virtiofsd. QEMU holds
+// them as well (launch.go), in case it is the keeper that ends first.
+func (k *keeper) unguard() {
+	if k.rules >= 0 && k.reaped && k.share < 0 {
+		unix.Close(k.rules)
+		k.rules = -1
+	}
+}
+
+// endShare ends a virtiofsd that has not followed QEMU by itself, while there are rules that hold it.
+func (k *keeper) endShare() {
+	if k.rules < 0 || k.share < 0 || unix.PidfdSendSignal(k.share, unix.SIGKILL, nil, 0) != nil {
+		return
+	}
+	gone := [1]unix.PollFd{{Fd: int32(k.share), Events: unix.POLLIN}}
+	unix.Poll(gone[:], keeperDrainDelay) // one that is stuck in the kernel runs no more
 }
 
 // reapStrangers buries processes that came into the container's pid namespace and lost their parent
@@ -191,6 +210,7 @@ func siginfoStatus(s *unix.Siginfo) int { return int(*(*int32)(unsafe.Add(unsafe
 
 // close puts the terminal back and returns the exit code.
 func (k *keeper) close() int {
+	k.endShare()
 	code, why := k.code()
 	l := levelInfo
 	if code == 125 || code == 134 || k.end.loaderPanic || k.end.signal != 0 && k.end.stop == 0 {

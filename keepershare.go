@@ -87,6 +87,7 @@ func (k *keeper) reapShare() {
 	}
 	unix.Close(k.share)
 	k.share = -1
+	k.unguard()
 	for k.shareErrors.fd >= 0 {
 		k.shareErrors.read(true, k.showShare)
 	}

@@ -27,11 +27,12 @@ type launch struct {
 // launchSize is room for qemuArgs, of which -append can have 128 KiB. It fits into a socket's buffer.
 const launchSize = 160 << 10
 
-// The VMM's descriptors that come with the message, higher than any that it has before.
+// The VMM's descriptors that come with the message, higher than any that it has before. By being open,
+// vmmRules holds the nftables: they are about QEMU, so it is one that QEMU cannot close (vmmKept).
 const (
-	vmmTap   = 100 + iota
-	vmmRules // holds the nftables, by being open
-	vmmVhost
+	vmmTap   = 100
+	vmmVhost = 101
+	vmmRules = vmmKept
 )
 
 // awaitLaunch waits for the message. The result is argv's address, and the connection, which the execve
@@ -53,8 +54,8 @@ func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
 	iov := p.words(uint64(argv), launchSize)
 	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 16+4*files, 0)
 	p.call(unix.SYS_RECVMSG, conn, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
-	for i := range files {
-		p.call(unix.SYS_DUP3, valueAt(control+addr(16+4*i)), vmmTap+i, 0).ignore(unix.EBADF)
+	for i, fd := range [files]int{vmmTap, vmmRules, vmmVhost} {
+		p.call(unix.SYS_DUP3, valueAt(control+addr(16+4*i)), fd, 0).ignore(unix.EBADF)
 	}
 	return argv, conn
 }
@@ -91,7 +92,24 @@ func (c *container) sendLaunch(a *attachment) (conn int, err error) {
 	if conn, err = c.askKeeper(string(msg), files...); err != nil {
 		return -1, errors.New("cannot start a container that has stopped")
 	}
+	if a != nil {
+		if err := c.guard(a.rules); err != nil {
+			unix.Close(conn)
+			return -1, err
+		}
+	}
 	return conn, nil
+}
+
+// guard has the keeper hold the rules, too, for as long as anybody can have the tap. The keeper hears of it when QEMU
+// is up; until then the queue of the socket holds them.
+func (c *container) guard(rules int) error {
+	conn, err := c.askKeeper(commandGuard, rules)
+	if err != nil {
+		return errors.New("cannot start a container that has stopped")
+	}
+	unix.Close(conn)
+	return nil
 }
 
 // launchVMM is sendLaunch at start, to its end.
@@ -110,11 +128,12 @@ func (c *container) launchVMM(g *globals) error {
 	}
 	defer a.close()
 	conn, err := c.sendLaunch(a)
-	if err != nil {
-		return err
+	if err == nil {
+		err = readAnswer(conn)
+		unix.Close(conn)
 	}
-	defer unix.Close(conn)
-	if err := readAnswer(conn); err != nil {
+	if err != nil {
+		_ = c.save() // so that delete knows where the guest's network was; without it the next one there does
 		return err
 	}
 	c.Hermit.Launch = nil

@@ -2,8 +2,9 @@
 // (which the kernel takes whole or not at all). nftrules.go says which rules.
 //
 // Contract: the table belongs to the socket that made it ("flags owner", Linux 5.12): nobody else can
-// change it, and the kernel removes it when the last descriptor of the socket is closed. QEMU holds
-// that descriptor, so rules end with the machine, however it ends, and nothing has to clean up.
+// change it, and the kernel removes it when the last descriptor of the socket is closed. QEMU holds one,
+// which it cannot close (vmmseccomp.go), and the keeper another, until QEMU has ended: so rules end with the
+// machine, however it ends, not before, and nothing has to clean up.
 //
 // A table and a dozen kinds of expressions are all that is needed; google/nftables would cost 230 KB.
 
@@ -122,6 +123,9 @@ func makeTables(tables ...*nftTable) (fd int, err error) {
 	for _, t := range tables {
 		if err := t.send(fd); err != nil {
 			unix.Close(fd)
+			if errors.Is(err, unix.EEXIST) { // a guest's has an owner: that is EPERM
+				err = fmt.Errorf("there is a table of nftables by the name %s, and it is no guest's: remove it", t.name)
+			}
 			return -1, err
 		}
 	}

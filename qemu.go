@@ -1,4 +1,4 @@
-// qemu.go owns QEMU's side of a virtual machine: its command line, its system calls, and the meaning
+// qemu.go owns QEMU's side of a virtual machine: its command line and the meaning
 // of its end. Contract: pure; nothing here starts a process.
 
 package main
@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,40 +88,6 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 	}
 	return append(a, vm.Extra...)
 }
-
-// vmmSeccomp are the system calls that QEMU makes on vm's behalf, from its dynamic linker to its end.
-// It stands below QEMU's own -sandbox, which takes some of them away again once QEMU is set up: execve
-// is here for the start.
-func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
-	s := ownFilter(allowCalls(vmmSyscalls), allowThreads())
-	if vm.Share != "" {
-		s.Syscalls = append(s.Syscalls, allowCalls("fstatfs"),
-			allowCalls("socketpair", argIs(0, unix.AF_UNIX))) // virtiofsd gets one end
-	}
-	if vm.Network == "user" {
-		s.Syscalls = append(s.Syscalls,
-			allowCalls("accept accept4 bind connect getpeername listen recvfrom sendto shutdown"),
-			allowCalls("socket", argIs(0, unix.AF_UNIX)), allowCalls("socket", argIs(0, unix.AF_INET)), allowCalls("socket", argIs(0, unix.AF_INET6)))
-	}
-	return s
-}
-
-// Seen with strace in QEMU 7.2 on all machines, under load; and what newer QEMUs, other C libraries
-// and KVM need beyond that. Not io_uring: it does what other calls do, out of the filter's sight, and
-// QEMU polls without it.
-const vmmSyscalls = `
-access arch_prctl brk clock_getres clock_gettime clock_nanosleep close close_range dup dup2 dup3
-epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 execve exit exit_group
-faccessat faccessat2 fadvise64 fallocate fchdir fcntl fdatasync fstat fsync ftruncate futex
-get_mempolicy getcpu getcwd getdents64 getegid geteuid getgid getpeername getpid getppid getrandom getresgid getresuid
-getrlimit getrusage getsockname getsockopt gettid gettimeofday getuid
-ioctl lseek lstat
-madvise mbind membarrier memfd_create mincore mlock mmap mprotect mremap munmap
-nanosleep newfstatat open openat pipe2 poll ppoll prctl pread64 preadv prlimit64 pselect6 pwrite64 pwritev
-read readlink readlinkat readv recvmsg restart_syscall rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend rt_sigtimedwait
-sched_getaffinity sched_getparam sched_getscheduler sched_yield seccomp select sendmsg set_mempolicy set_robust_list set_tid_address setsockopt
-sigaltstack signalfd4 stat statfs statx sysinfo tgkill time timer_create timer_delete timer_settime timerfd_create timerfd_settime
-umask uname unlink write writev`
 
 // guestEnd is all that is known when QEMU is gone.
 type guestEnd struct {

@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,19 +40,36 @@ func (r *rt) breakout() string {
 	return env
 }
 
-// A broken-out QEMU reaches nothing: each thing it tries fails, and what it finds of files and descriptors is what the jail lists.
+// A broken-out QEMU reaches nothing: each thing it tries fails, and what it finds of files and descriptors is what the jail lists. With a
+// tap it sends a datagram to the namespace's loopback, and one to its address, having done what it can against the rules between.
 func TestHermitBreakout(t *testing.T) {
+	files := []string{"fd:0", "fd:1", "fd:2", "fd:3", "root:app", "root:loader", "root:usr"}
+	tapFiles := append([]string{"fd:0", "fd:1", "fd:100", "fd:2", "fd:256", "fd:3"}, files[4:]...)
+	tap := []string{"frame:address", "frame:loopback", "tap:TUNGETIFF"}
 	for _, x := range []struct {
-		network string
-		may     []string // what is not refused
+		network, words string
+		sees           []string
+		may            []string // what is not refused
+		arrives        string
 	}{
-		{"none", nil},
-		{"user", []string{"socket:inet", "socket:inet6", "socket:unix"}},
+		{"none", "", files, nil, ""},
+		{"user", "", files, []string{"socket:inet", "socket:inet6", "socket:unix"}, ""},
+		{"shared", "169.254.137.2 169.254.137.1 7001", tapFiles, tap, "address"},
+		{"direct", "10.88.0.77 10.88.0.2 7001", tapFiles, tap, ""}, // all that it sends goes out of the interface
 	} {
 		t.Run("network "+x.network, func(t *testing.T) {
 			r := newHermit(t)
 			r.breakout()
-			c := r.guest("app", []string{"attack"}, annotated("network", x.network))
+			edits := []func(*specs.Spec){annotated("network", x.network)}
+			before, arrived := func() string { return "" }, func() string { return "" }
+			if x.words != "" {
+				p := newWorld(r).pod("10.88.0.2/24")
+				p.in(exec.Command("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0")).Run()
+				before, arrived = p.traces, p.datagrams(7001)
+				edits = append(edits, joinNS(specs.NetworkNamespace, pidNS(p.pid, "net")))
+			}
+			was := before()
+			c := r.guest("app", strings.Fields("attack "+x.words), edits...)
 			r.must(os.WriteFile(c.rootfs()+"/hermit/secret", []byte("the image's"), 0o644))
 			res := c.run()
 			if res.code != 0 {
@@ -74,22 +93,33 @@ func TestHermitBreakout(t *testing.T) {
 				tried[name] = answer
 			}
 			slices.Sort(seen)
-			if want := []string{"fd:0", "fd:1", "fd:2", "fd:3", "root:app", "root:loader", "root:usr"}; !slices.Equal(seen, want) {
-				t.Errorf("it finds %q, want %q", seen, want)
+			if !slices.Equal(seen, x.sees) {
+				t.Errorf("it finds %q, want %q", seen, x.sees)
 			}
+			slices.Sort(done)
 			if !slices.Equal(done, x.may) {
 				t.Errorf("it succeeds in %q, want %q", done, x.may)
 			}
-			if len(tried) < 100 {
+			if len(tried) < 130 {
 				t.Errorf("it has tried %d things only", len(tried))
 			}
-			for name, want := range map[string]string{
+			want := map[string]string{
 				"ptrace": "ENOSYS", "mount": "ENOSYS", "kill": "ENOSYS", "clone:process": "ENOSYS", "socket:netlink": "ENOSYS", "bpf": "ENOSYS", "setuid": "ENOSYS",
-				"tgkill": "EPERM", "limit:files": "EPERM", "limit:core": "EPERM", "limit:another's": "EPERM",
+				"tgkill": "ENOSYS", "tgkill:abort": "EPERM", "limit:files": "EPERM", "limit:core": "EPERM", "limit:another's": "ENOSYS",
+				"prctl:parent's death": "ENOSYS", "ioctl:TIOCSTI": "ENOSYS", "ioctl:KVM": "ENOSYS", "fcntl:F_SETOWN": "ENOSYS",
 				"write:new": "EROFS", "write:app": "EACCES", "write:tmpfile": "EROFS", "open:/etc/shadow": "ENOENT", "open:/proc/1/mem": "ENOENT", "open:/hermit/secret": "ENOENT",
-			} {
-				if tried[name] != want {
-					t.Errorf("%s met %s, want %s", name, tried[name], want)
+			}
+			if x.words != "" {
+				for name, answer := range map[string]string{
+					"tap:TUNSETPERSIST": "ENOSYS", "tap:SIOCSIFHWADDR": "ENOSYS", "rules:close": "ENOSYS", "rules:close, upper half": "ENOSYS",
+					"rules:dup2": "EBADF", "rules:dup3": "EBADF", "rules:F_SETFD": "ENOSYS", "rules:flush": "EPERM",
+				} {
+					want[name] = answer
+				}
+			}
+			for name, answer := range want {
+				if tried[name] != answer {
+					t.Errorf("%s met %s, want %s", name, tried[name], answer)
 				}
 			}
 			// What it can still execute is in its jail, and gives it nothing: no user, no capability, no system call more.
@@ -100,8 +130,106 @@ func TestHermitBreakout(t *testing.T) {
 			if !strings.Contains(after, "socket:packet ENOSYS") {
 				t.Errorf("a new program has another filter: %q", after)
 			}
+			if got := arrived(); got != x.arrives {
+				t.Errorf("what it sent to the namespace: %q has arrived, want %q", got, x.arrives)
+			}
+			if now := before(); now != was {
+				t.Errorf("it leaves\n%s\nafter\n%s", now, was)
+			}
 		})
 	}
+}
+
+// datagrams hears a port of the namespace's. The result says what has come, after a last one of its own.
+func (h *hostNet) datagrams(port int) func() string {
+	h.r.Helper()
+	ns, err := unix.Open(pidNS(h.pid, "net"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	h.r.must(err)
+	defer unix.Close(ns)
+	var c net.PacketConn
+	h.r.must(inNetwork(ns, func() (err error) {
+		c, err = net.ListenPacket("udp4", fmt.Sprintf("0.0.0.0:%d", port))
+		return err
+	}))
+	h.r.Cleanup(func() { c.Close() })
+	return func() string {
+		h.r.Helper()
+		last, err := h.dial("udp", fmt.Sprintf("127.0.0.1:%d", port))
+		h.r.must(err)
+		defer last.Close()
+		fmt.Fprint(last, "last")
+		c.SetReadDeadline(time.Now().Add(rtLimit))
+		var all []string
+		for b := make([]byte, 100); ; {
+			n, _, err := c.ReadFrom(b)
+			h.r.must(err)
+			if string(b[:n]) == "last" {
+				return strings.Join(all, " ")
+			}
+			all = append(all, strings.TrimRight(string(b[:n]), "\x00"))
+		}
+	}
+}
+
+// Whichever of keeper and QEMU is killed, the other is gone too, and with both the tap and its rules: also where no pid namespace ends with
+// the keeper, and QEMU would rather stay.
+func TestHermitBreakoutStays(t *testing.T) {
+	for _, network := range []string{"shared", "direct"} {
+		for _, victim := range []string{"keeper", "QEMU"} {
+			t.Run(network+" "+victim, func(t *testing.T) {
+				r := newHermit(t)
+				r.breakout()
+				p := newWorld(r).pod("10.88.0.2/24")
+				before := p.traces()
+				c := r.guest("app", []string{"stay"}, annotated("network", network), joinNS(specs.NetworkNamespace, pidNS(p.pid, "net")),
+					func(s *specs.Spec) { dropNS(s, specs.PIDNamespace) }).create().start()
+				c.out.until("stays")
+				vmm := r.vmm(c)
+				if tables := p.nft(); !strings.Contains(tables, "flags owner") {
+					t.Fatalf("the rules while it runs: %q", tables)
+				}
+				rules, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", vmm, vmmRules))
+				r.must(err)
+				held := 0
+				files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", c.pid))
+				for _, f := range files {
+					if to, _ := os.Readlink(f); to == rules {
+						held++
+					}
+				}
+				if held != 1 {
+					t.Errorf("the keeper holds the rules %d times", held)
+				}
+				pid := vmm
+				if victim == "keeper" {
+					pid = c.pid
+				}
+				r.must(unix.Kill(pid, unix.SIGKILL))
+				c.wait()
+				if victim == "keeper" { // and QEMU is ours now
+					rtReap(vmm, rtLimit)
+				}
+				r.eventually("QEMU is gone", func() bool { return unix.Kill(vmm, 0) == unix.ESRCH })
+				r.eventually("the tap is gone", func() bool {
+					return !strings.Contains(p.ip("-o", "link"), "runh") || network == "shared" && !strings.Contains(p.ip("-o", "link"), "runh0")
+				})
+				if tables := p.nft(); tables != "" {
+					t.Errorf("the rules after its end: %q", tables)
+				}
+				r.do("delete", c.id).ok()
+				p.wantTraces(before)
+			})
+		}
+	}
+}
+
+func (h *hostNet) nft() string {
+	h.r.Helper()
+	out, err := h.in(exec.Command("nft", "list", "ruleset")).CombinedOutput()
+	if err != nil {
+		h.r.Fatalf("nft: %v, %s", err, out)
+	}
+	return string(out)
 }
 
 // The device cgroup of a guest without KVM does not have it, and QEMU's own filter is on top of ours.
@@ -132,7 +260,37 @@ func unjailedArgs(vm *vmConfig, dir, image string) []string {
 	return argv
 }
 
-// Every system call that QEMU makes, from its start to its end, is in the filter, or QEMU is known to do without it.
+// tracedCalls are the system calls of a trace with all arguments as numbers (strace -e raw=all).
+func tracedCalls(t *testing.T, trace string) (list []struct {
+	name string
+	call seccompCall
+}) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?m)^\d+ +([a-z0-9_]+)\(([^)<]*)`).FindAllStringSubmatch(rtRead(t, trace), -1) {
+		nr := new(seccompTable).find(m[1])[1]
+		if nr < 0 {
+			t.Errorf("a call %q in the trace", m[1])
+			continue
+		}
+		call := seccompCall{arch: unix.AUDIT_ARCH_X86_64, nr: uint32(nr)}
+		for i, arg := range strings.Split(m[2], ",") {
+			if arg = strings.TrimSpace(arg); arg != "" && i < len(call.args) {
+				v, err := strconv.ParseUint(arg, 0, 64)
+				if err != nil {
+					t.Fatalf("%s(%s): %v", m[1], m[2], err)
+				}
+				call.args[i] = v
+			}
+		}
+		list = append(list, struct {
+			name string
+			call seccompCall
+		}{m[1], call})
+	}
+	return list
+}
+
+// Every system call that QEMU makes, from its start to its end, passes the filter with its arguments, or QEMU is known to do without it.
 func TestVMMSystemCalls(t *testing.T) {
 	env := needQEMU(t)
 	dir, err := rtGuest()
@@ -147,9 +305,12 @@ func TestVMMSystemCalls(t *testing.T) {
 		"rseq":           "the C library does without",
 		"socket":         "QEMU looks for nscd and the like",
 		"connect":        "the same",
+		"ioctl 0x5402":   "its stdout is no terminal whose settings it could put back (TCSETS)",
+		"ioctl 0x5403":   "the same (TCSETSW)",
 	}
 	cases := []struct{ machine, accel, image, network string }{
-		{"microvm", "tcg", "app", "none"}, {"microvm", "tcg", "app", "user"}, {"pc", "tcg", "app-pci", "user"}, {"q35", "tcg", "app-pci", "none"},
+		{"microvm", "tcg", "app", "none"}, {"microvm", "tcg", "app", "user"}, {"microvm", "tcg", "app", "shared"},
+		{"pc", "tcg", "app-pci", "user"}, {"pc", "tcg", "app-pci", "direct"}, {"q35", "tcg", "app-pci", "none"}, {"q35", "tcg", "app-pci", "shared"},
 	}
 	if openKVM(nil) == nil {
 		cases = append(cases, struct{ machine, accel, image, network string }{"microvm", "kvm", "app", "none"})
@@ -157,6 +318,9 @@ func TestVMMSystemCalls(t *testing.T) {
 	for _, x := range cases {
 		t.Run(x.machine+" "+x.accel+" "+x.network, func(t *testing.T) {
 			vm := &vmConfig{Machine: x.machine, Accel: x.accel, CPU: "max", VCPUs: 2, MemoryMiB: 64, TBSizeMiB: 16, Network: x.network, Boot: bootLine{Back: "-- burst 3000 ; exit 0"}}
+			if vm.usesTap() { // so that the guest sets its card up
+				vm.Boot.Back = "-- net ; burst 3000 ; exit 0"
+			}
 			if x.accel == "kvm" {
 				vm.CPU = defaultCPU("kvm")
 			}
@@ -168,8 +332,12 @@ func TestVMMSystemCalls(t *testing.T) {
 			ours, theirs := os.NewFile(uintptr(pair[0]), ""), os.NewFile(uintptr(pair[1]), "")
 			defer ours.Close()
 			trace := t.TempDir() + "/trace"
-			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-o", trace, env.QEMU}, argv...)...)
+			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "raw=all", "-e", "signal=none", "-o", trace, env.QEMU}, argv...)...)
 			cmd.ExtraFiles = []*os.File{theirs}
+			if vm.usesTap() {
+				tap := tapInNowhere(t)
+				cmd.ExtraFiles = append(append(cmd.ExtraFiles, make([]*os.File, vmmTap-4)...), tap)
+			}
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := cmd.Start(); err != nil {
@@ -187,30 +355,59 @@ func TestVMMSystemCalls(t *testing.T) {
 			if x.accel == "tcg" && !strings.Contains(out.String(), "exit status 0") {
 				t.Fatalf("QEMU: %v, %q", err, out.String())
 			}
-			allowed := map[string]bool{"execve": true}
-			for _, s := range vmmSeccomp(vm).Syscalls {
-				for _, n := range s.Names {
-					allowed[n] = true
-				}
-			}
-			text, err := os.ReadFile(trace)
+			filter, err := compileSeccompFor("amd64", vmmSeccomp(vm))
 			if err != nil {
 				t.Fatal(err)
 			}
-			calls := map[string]int{}
-			for _, m := range regexp.MustCompile(`(?m)^\d+ +([a-z0-9_]+)\(`).FindAllSubmatch(text, -1) {
-				calls[string(m[1])]++
+			calls, refused := map[string]int{}, map[string]int{}
+			for _, c := range tracedCalls(t, trace) {
+				calls[c.name]++
+				if runSeccomp(t, filter.prog, c.call) != unix.SECCOMP_RET_ALLOW {
+					what := c.name
+					switch c.name {
+					case "ioctl", "fcntl", "tgkill":
+						what += fmt.Sprintf(" %#x", c.call.args[map[string]int{"ioctl": 1, "fcntl": 1, "tgkill": 2}[c.name]])
+					case "prctl", "prlimit64", "close":
+						what += fmt.Sprintf(" %#x", c.call.args[0])
+					}
+					refused[what]++
+				}
 			}
-			if len(calls) < 30 || calls["ppoll"] == 0 || x.accel == "kvm" && calls["ioctl"] < 50 {
+			if len(calls) < 30 || calls["ppoll"] == 0 || x.accel == "kvm" && calls["ioctl"] < 50 || vm.usesTap() && calls["ioctl"] < 8 {
 				t.Fatalf("the trace has only %v", calls)
 			}
-			for name, n := range calls {
-				if !allowed[name] && without[name] == "" {
-					t.Errorf("QEMU makes the call %s %d times, and the filter does not know it", name, n)
+			for what, n := range refused {
+				if without[what] == "" {
+					t.Errorf("QEMU makes the call %s %d times, and the filter does not know it", what, n)
 				}
 			}
 		})
 	}
+}
+
+// tapInNowhere is a guest's tap, in a network namespace that ends with it.
+func tapInNowhere(t *testing.T) *os.File {
+	t.Helper()
+	var tap *tap
+	done := make(chan error)
+	go func() { // a thread that is not used again
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_NEWNET)
+		if err == nil {
+			var l links
+			if l, err = dialLinks(0); err == nil {
+				tap, err = openTap(l)
+				l.Close()
+			}
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(tap.fd), "tap")
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 // The keeper has a filter, in which nothing is missing of what it does in its life.

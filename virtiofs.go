@@ -209,20 +209,35 @@ const shareCapabilities = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix
 const maxSharedFiles = 1 << 16
 
 // shareSeccomp are the system calls of either virtiofsd. No socket: the one it talks on is open.
+//
+// Of ioctl it needs next to nothing: the guest's have no way through it. Whole, that call would change what it is
+// given by a broken-out QEMU (a tap), and a shared file's flags and quota. Of fcntl it has no leases and no
+// signals; of prctl what libcap-ng and libseccomp do.
 func shareSeccomp() *specs.LinuxSeccomp {
-	return ownFilter(allowCalls(shareSyscalls),
+	s := ownFilter(allowCalls(shareSyscalls), ownLimits(),
 		allowCalls("clone", specs.LinuxSeccompArg{Index: 0, Value: newNamespaces, Op: specs.OpMaskedEqual}), // its child, too
 		allowCalls("unshare", argIs(0, unix.CLONE_FS)))                                                      // each thread has a umask and a cwd of its own
+	s.Syscalls = append(s.Syscalls, allowEach("ioctl", 1, []uint32{unix.TCGETS, fionbio, fioclex})...)
+	s.Syscalls = append(s.Syscalls, allowEach("fcntl", 1, []uint32{
+		unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL,
+		unix.F_GETLK, unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_GETLK, unix.F_OFD_SETLK, unix.F_OFD_SETLKW,
+	})...)
+	s.Syscalls = append(s.Syscalls, allowEach("prctl", 0, []uint32{
+		unix.PR_CAPBSET_READ, unix.PR_CAPBSET_DROP, unix.PR_CAP_AMBIENT, unix.PR_GET_SECUREBITS, unix.PR_GET_KEEPCAPS,
+		unix.PR_GET_NO_NEW_PRIVS, unix.PR_SET_NO_NEW_PRIVS, unix.PR_GET_SECCOMP, unix.PR_SET_SECCOMP, unix.PR_GET_DUMPABLE,
+		unix.PR_GET_NAME, unix.PR_SET_NAME, unix.PR_SET_VMA,
+	})...)
+	return s
 }
 
 // Seen with strace in QEMU 7.2's virtiofsd and in virtiofsd 1.14; and what their other requests need.
 const shareSyscalls = `
 accept accept4 access arch_prctl brk capget capset chdir chroot clock_gettime clock_nanosleep close close_range copy_file_range
 dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 execve exit exit_group
-faccessat faccessat2 fallocate fchdir fchmod fchmodat fchown fchownat fcntl fdatasync flock fstat fstatfs fsync ftruncate futex
+faccessat faccessat2 fallocate fchdir fchmod fchmodat fchown fchownat fdatasync flock fstat fstatfs fsync ftruncate futex
 getcwd getdents64 getegid geteuid getgid getgroups getpid getppid getrandom getresgid getresuid getrlimit gettid gettimeofday getuid
-ioctl linkat lseek lstat madvise membarrier mkdirat mknodat mmap mprotect mremap munmap nanosleep newfstatat
-open openat openat2 poll ppoll prctl pread64 preadv preadv2 prlimit64 pwrite64 pwritev pwritev2
+linkat lseek lstat madvise membarrier mkdirat mknodat mmap mprotect mremap munmap nanosleep newfstatat
+open openat openat2 poll ppoll pread64 preadv preadv2 pwrite64 pwritev pwritev2
 read readlink readlinkat readv recvmsg renameat renameat2 restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn
 sched_getaffinity sched_yield seccomp sendmsg setgroups setresgid setresuid set_robust_list set_tid_address sigaltstack
 stat statfs statx symlinkat syncfs sysinfo tgkill umask uname unlinkat utimensat write writev`

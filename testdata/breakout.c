@@ -1,7 +1,9 @@
 /* A guest that has broken out of QEMU: a program that stands in QEMU's place, in QEMU's jail, and does
  * what such an attacker would do. It speaks as much QMP as the keeper needs. The last word of its last
  * argument, the guest's command line, says what to do once the machine runs:
- *   attack     tries everything; each line is a name and "ok" or the errno it met with
+ *   attack     tries everything; each line is a name and "ok" or the errno it met with. With a tap the words after it
+ *              are an address to send from, one to send to, and a port
+ *   stay       tries to outlive its keeper, and to have its tap outlive itself; says "stays", and does
  *   flood      writes FLOOD bytes, all values among them, as fast as they are taken
  * As "suid", a setuid program of root's, it says what it has become.
  */
@@ -10,11 +12,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/if_tun.h>
+#include <linux/kvm.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <poll.h>
+#include <arpa/inet.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -26,6 +37,10 @@
 #include <unistd.h>
 
 #define FLOOD (100L << 20)
+
+/* The descriptors of its network (launch.go), and what the kernel drops of an argument. */
+enum { TAP = 100, RULES = 256 };
+#define UPPER (1L << 32)
 
 static void result(const char *name, long ret)
 {
@@ -69,9 +84,12 @@ static void files(void)
 	CALL(fchownat, AT_FDCWD, "/app", 0, 0, 0);
 	CALL(name_to_handle_at, AT_FDCWD, "/", NULL, NULL, 0);
 	CALL(open_by_handle_at, AT_FDCWD, NULL, 0);
-	for (int fd = 0; fd < 1024; fd++)
-		if (fcntl(fd, F_GETFD) != -1 && !(root && fd == dirfd(root)))
+	for (int fd = 0; fd < 1024; fd++) {
+		struct stat st;
+
+		if (fstat(fd, &st) == 0 && !(root && fd == dirfd(root)))
 			printf("fd:%d open\n", fd);
+	}
 }
 
 static void processes(void)
@@ -82,6 +100,7 @@ static void processes(void)
 	CALL(kill, 1, SIGKILL);
 	CALL(tkill, 1, SIGKILL);
 	CALL(tgkill, 1, 1, SIGKILL);
+	TRY("tgkill:abort", SYS_tgkill, 1, 1, SIGABRT);
 	CALL(rt_sigqueueinfo, 1, SIGKILL, NULL);
 	CALL(pidfd_open, 1, 0);
 	CALL(ptrace, PTRACE_ATTACH, 1, 0, 0);
@@ -166,6 +185,153 @@ static void privileges(void)
 	CALL(setpriority, 0, 0, -10);
 }
 
+/* Calls that do many things, of which QEMU needs a few. */
+static void arguments(void)
+{
+	int app = open("/app", O_RDONLY), one = 1;
+	struct f_owner_ex owner = { F_OWNER_PID, 1 };
+	struct flock lock = { .l_type = F_RDLCK };
+	char key = 'x';
+
+	TRY("ioctl:TIOCSTI", SYS_ioctl, 0, TIOCSTI, &key);
+	TRY("ioctl:FIOSETOWN", SYS_ioctl, 3, FIOSETOWN, &one);
+	TRY("ioctl:SIOCSPGRP", SYS_ioctl, 3, SIOCSPGRP, &one);
+	TRY("ioctl:FIOASYNC", SYS_ioctl, 3, FIOASYNC, &one);
+	TRY("ioctl:FIOCLEX", SYS_ioctl, 3, FIOCLEX);
+	TRY("ioctl:SIOCGIFCONF", SYS_ioctl, 3, SIOCGIFCONF, NULL);
+	TRY("ioctl:FICLONE", SYS_ioctl, app, 0x40049409, app);
+	TRY("ioctl:KVM", SYS_ioctl, 3, KVM_GET_API_VERSION, 0);
+	TRY("ioctl:vhost", SYS_ioctl, 3, 0xaf01, 0);
+	TRY("fcntl:F_SETOWN", SYS_fcntl, 3, F_SETOWN, 1);
+	TRY("fcntl:F_SETOWN_EX", SYS_fcntl, 3, F_SETOWN_EX, &owner);
+	TRY("fcntl:F_SETSIG", SYS_fcntl, 3, F_SETSIG, SIGKILL);
+	TRY("fcntl:F_SETSIG, upper half", SYS_fcntl, 3, UPPER | F_SETSIG, SIGKILL);
+	TRY("fcntl:F_SETLEASE", SYS_fcntl, app, F_SETLEASE, F_RDLCK);
+	TRY("fcntl:F_NOTIFY", SYS_fcntl, app, F_NOTIFY, 0);
+	TRY("fcntl:F_OFD_SETLK", SYS_fcntl, app, F_OFD_SETLK, &lock);
+	TRY("prctl:parent's death", SYS_prctl, PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	TRY("prctl:parent's death, upper half", SYS_prctl, UPPER | PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	TRY("prctl:tracer", SYS_prctl, PR_SET_PTRACER, -1, 0, 0, 0);
+	TRY("prctl:dumpable", SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+	TRY("prctl:core of another", SYS_prctl, PR_SCHED_CORE, PR_SCHED_CORE_SHARE_FROM, 1, 0, 0);
+	TRY("prctl:subreaper", SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	TRY("prctl:dispatch", SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0);
+	TRY("limit:read another's", SYS_prlimit64, 1, RLIMIT_NOFILE, NULL, &(struct rlimit){ 0 });
+	CALL(sched_setaffinity, 1, 0, NULL);
+	CALL(sched_setscheduler, 1, 0, NULL);
+	CALL(ioprio_set, 1, 1, 0);
+	CALL(migrate_pages, 1, 0, NULL, NULL);
+	CALL(move_pages, 1, 0, NULL, NULL, NULL, 0);
+	CALL(process_madvise, 1, NULL, 0, 0, 0);
+	CALL(process_vm_writev, 1, NULL, 0, NULL, 0, 0);
+	CALL(pidfd_getfd, 1, 0, 0);
+	close(app);
+}
+
+/* What a tap can be asked for without any privilege. */
+static void tap(void)
+{
+	struct ifreq req = { 0 };
+	static const struct { const char *name; unsigned request; } all[] = {
+		{ "tap:TUNSETPERSIST", TUNSETPERSIST }, { "tap:TUNSETOWNER", TUNSETOWNER }, { "tap:TUNSETGROUP", TUNSETGROUP },
+		{ "tap:TUNSETLINK", TUNSETLINK }, { "tap:TUNSETDEBUG", TUNSETDEBUG }, { "tap:TUNSETQUEUE", TUNSETQUEUE },
+		{ "tap:TUNSETIFF", TUNSETIFF }, { "tap:TUNSETIFINDEX", TUNSETIFINDEX }, { "tap:TUNSETTXFILTER", TUNSETTXFILTER },
+		{ "tap:TUNATTACHFILTER", TUNATTACHFILTER }, { "tap:TUNDETACHFILTER", TUNDETACHFILTER }, { "tap:TUNGETFILTER", TUNGETFILTER },
+		{ "tap:TUNSETFILTEREBPF", TUNSETFILTEREBPF }, { "tap:TUNSETCARRIER", TUNSETCARRIER }, { "tap:TUNGETDEVNETNS", TUNGETDEVNETNS },
+		{ "tap:SIOCSIFHWADDR", SIOCSIFHWADDR }, { "tap:SIOCGIFHWADDR", SIOCGIFHWADDR }, { "tap:SIOCGSKNS", 0x894c },
+	};
+
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+		TRY(all[i].name, SYS_ioctl, TAP, all[i].request, &req);
+	TRY("tap:TUNSETPERSIST, upper half", SYS_ioctl, TAP, UPPER | TUNSETPERSIST, 1);
+	TRY("tap:TUNGETIFF", SYS_ioctl, TAP, TUNGETIFF, &req); /* QEMU needs it */
+}
+
+/* The nftables that stand between it and the namespace live as long as this socket is open. */
+static void rules(void)
+{
+	struct message { struct nlmsghdr head; struct nfgenmsg body; } batch[3] = { 0 };
+	struct { struct nlmsghdr head; struct nlmsgerr error; char rest[256]; } answer = { 0 };
+	struct iovec iov = { batch, sizeof batch };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	TRY("rules:close", SYS_close, RULES);
+	TRY("rules:close, upper half", SYS_close, UPPER | RULES);
+	TRY("rules:close_range", SYS_close_range, RULES, ~0U, 0);
+	TRY("rules:dup2", SYS_dup2, 0, RULES);
+	TRY("rules:dup3", SYS_dup3, 0, RULES, O_CLOEXEC);
+	TRY("rules:F_SETFD", SYS_fcntl, RULES, F_SETFD, FD_CLOEXEC);
+	TRY("rules:F_SETFD, upper half", SYS_fcntl, UPPER | RULES, F_SETFD, FD_CLOEXEC);
+	TRY("rules:FIOCLEX", SYS_ioctl, RULES, FIOCLEX);
+	for (int i = 0; i < 3; i++) {
+		batch[i].head = (struct nlmsghdr){ sizeof *batch, NLM_F_REQUEST | NLM_F_ACK, .nlmsg_seq = i };
+		batch[i].head.nlmsg_type = i == 0 ? NFNL_MSG_BATCH_BEGIN : i == 2 ? NFNL_MSG_BATCH_END : NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_DELTABLE;
+		batch[i].body.res_id = i == 1 ? 0 : htons(NFNL_SUBSYS_NFTABLES);
+	}
+	if (sendmsg(RULES, &msg, 0) < 0 || read(RULES, &answer, sizeof answer) < (ssize_t)(sizeof answer.head + sizeof answer.error)) {
+		result("rules:flush", -1);
+		return;
+	}
+	errno = -answer.error.error;
+	result("rules:flush", errno ? -1 : 0);
+}
+
+static uint16_t checksum(const unsigned char *b, int n)
+{
+	uint32_t sum = 0;
+
+	for (int i = 0; i < n; i += 2)
+		sum += b[i] << 8 | b[i + 1];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons(~sum);
+}
+
+/* One datagram, as a frame for the tap with its header of ten bytes. */
+static void frame(const char *what, const char *from, const char *to, int port)
+{
+	unsigned char b[10 + 14 + 20 + 8 + 16] = { 0 }, *ip = b + 24, *udp = ip + 20;
+	char name[32];
+	uint16_t sum;
+
+	memcpy(b + 10, "\2runh\1\2\0\0\0\0\7\10\0", 14);
+	memcpy(ip, "\x45\0\0\x2c\0\0\0\0\x40\x11", 10);
+	inet_pton(AF_INET, from, ip + 12);
+	inet_pton(AF_INET, to, ip + 16);
+	sum = checksum(ip, 20);
+	memcpy(ip + 10, &sum, 2);
+	udp[0] = udp[2] = (unsigned char)(port >> 8);
+	udp[1] = udp[3] = (unsigned char)port;
+	udp[5] = 8 + 16;
+	strncpy((char *)udp + 8, what, 16);
+	snprintf(name, sizeof name, "frame:%s", what);
+	TRY(name, SYS_write, TAP, b, sizeof b);
+}
+
+static void network(const char *words)
+{
+	char from[32], to[32];
+	int port;
+
+	if (sscanf(words, "attack %31s %31s %d", from, to, &port) != 3)
+		return;
+	tap();
+	rules();
+	frame("loopback", from, "127.0.0.1", port);
+	frame("address", from, to, port);
+}
+
+static void stay(void)
+{
+	prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+	ioctl(TAP, TUNSETPERSIST, 1);
+	close(RULES);
+	printf("stays\n");
+	fflush(stdout);
+	for (;;)
+		poll(NULL, 0, -1);
+}
+
 static void flood(void)
 {
 	static unsigned char block[1 << 16];
@@ -213,11 +379,15 @@ int main(int argc, char **argv)
 		flood();
 		return 3;
 	}
+	if (strstr(argv[argc - 1], "stay"))
+		stay();
 	files();
 	processes();
 	sockets();
 	kernel();
 	privileges();
+	arguments();
+	network(strstr(argv[argc - 1], "attack"));
 	printf("end\n");
 	fflush(stdout);
 	execve("/usr/bin/suid", suid, nothing);
