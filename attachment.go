@@ -134,9 +134,6 @@ func (a *attachment) shared(l links, vm *vmConfig, mtu int, mac string, names *r
 	if err := a.raise(l, a.lease.MTU); err != nil {
 		return err
 	}
-	if err := forward(l); err != nil {
-		return err
-	}
 	// Connections of the loopback's are led to the guest, and the guest's to a resolver there.
 	if err := setSysctl("net/ipv4/conf/"+a.name+"/route_localnet", "1"); err != nil {
 		return err
@@ -158,12 +155,14 @@ func (a *attachment) shared(l links, vm *vmConfig, mtu int, mac string, names *r
 		return errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")
 	case isOthers(err): // QEMU, on its way out, lets go of its tap first
 		return taken{fmt.Sprintf("the nftables of %s are another guest's", a.name)}
+	case err != nil:
+		return err
 	}
-	return err
+	return forward(l) // last: what is before it goes with our descriptors
 }
 
 // isOthers: the table is there already, with another owner.
-func isOthers(err error) bool { return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EEXIST) }
+func isOthers(err error) bool { return errors.Is(err, unix.EPERM) }
 
 // linkLease is for the guest on a private link.
 func linkLease(number int, mac string, mtu int) *lease {

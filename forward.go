@@ -1,5 +1,6 @@
-// The one thing that a guest of mode shared changes in its namespace beyond its own tap: packets are passed
-// on (ip_forward) as long as there is a guest. delete sets it back; a name of the loopback's tells it to.
+// What delete does in a guest's namespace. Of the tap there is nothing left, unless somebody has made it persistent:
+// then it goes. And packets are passed on (ip_forward) as long as there is a guest of mode shared, the one thing
+// that such a guest changes beyond its own tap: that is set back; a name of the loopback's tells to.
 
 package main
 
@@ -21,7 +22,11 @@ func forward(l links) error {
 	if err != nil || strings.TrimSpace(string(on)) != "0" {
 		return err
 	}
-	if err := l.nameLoopback(unix.RTM_NEWLINKPROP); err != nil && err != unix.EEXIST {
+	if err := l.nameLoopback(unix.RTM_NEWLINKPROP); err == unix.EEXIST {
+		if i, err := l.find(0, wasNotForwarding); err == nil && !i.loopback {
+			return nameTaken(wasNotForwarding, "that ip_forward was 0", i)
+		}
+	} else if err != nil {
 		return fmt.Errorf("note that ip_forward was 0: %w", err)
 	}
 	return setSysctl("net/ipv4/ip_forward", "1")
@@ -41,10 +46,11 @@ func (l links) nameLoopback(kind netlink.HeaderType) error {
 	return err
 }
 
-// detach sets ip_forward back once no guest is left in the namespace: QEMU is gone, and everything else
-// with it. A namespace that cannot be found any more by its path in the spec is not ours to look for.
+// detach removes the container's tap if it is still there, and sets ip_forward back once no guest is left in the
+// namespace: QEMU is gone, and everything else with it. A namespace that cannot be found any more by its path in the
+// spec is not ours to look for.
 func (c *container) detach(spec *specs.Spec) error {
-	if c.Hermit == nil || c.Hermit.Network != "shared" || spec == nil {
+	if c.Hermit == nil || spec == nil || c.Hermit.Link == 0 && c.Hermit.Network != "shared" {
 		return nil
 	}
 	path, _ := networkPath(spec)
@@ -62,6 +68,9 @@ func (c *container) detach(spec *specs.Spec) error {
 			return err
 		}
 		defer l.Close()
+		if err := l.removeTap(c.Hermit.Link); err != nil || c.Hermit.Network != "shared" {
+			return err
+		}
 		if n, err := l.guests(); err != nil || n > 0 || l.nameLoopback(unix.RTM_DELLINKPROP) != nil {
 			return err
 		}
@@ -76,11 +85,30 @@ func (c *container) detach(spec *specs.Spec) error {
 	})
 }
 
+// removeTap removes a tap that has outlived its QEMU. Its index is of this namespace, and can only be another's if
+// that one has asked for it.
+func (l links) removeTap(index int32) error {
+	if index == 0 { // it never had one
+		return nil
+	}
+	i, err := l.find(index, "")
+	if err == unix.ENODEV || err == nil && !i.isGuestTap() {
+		return nil
+	}
+	if err == nil {
+		_, err = l.execute(unix.RTM_DELLINK, netlink.Acknowledge, linkHeader(index, 0, 0))
+	}
+	if err != nil && err != unix.ENODEV {
+		return fmt.Errorf("remove the tap with the index %d: %w", index, err)
+	}
+	return nil
+}
+
 // guests counts the taps in the namespace.
 func (l links) guests() (n int, err error) {
-	names, err := l.list()
-	for _, name := range names {
-		if isGuestLink(name) {
+	found, err := l.execute(unix.RTM_GETLINK, netlink.Dump, linkHeader(0, 0, 0))
+	for _, m := range found {
+		if i := readInterface(m.Data); i.isGuests() {
 			n++
 		}
 	}

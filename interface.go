@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,10 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netInterface is one that is up.
+// netInterface is an interface of a namespace.
 type netInterface struct {
 	index     int32
 	name      string
+	kind      string // "tun", "veth" ..., "" for hardware
+	up        bool
 	mac       []byte
 	mtu       int
 	loopback  bool
@@ -75,16 +78,23 @@ func eachAttribute(data []byte, header int, f func(kind uint16, v []byte)) {
 		return
 	}
 	for _, a := range attrs {
-		f(a.Type, a.Data)
+		f(a.Type&^unix.NLA_F_NESTED, a.Data)
 	}
 }
 
-func (n *network) addInterface(data []byte) {
+// isGuests: the interface is a guest's tap. Anybody can give an interface such a name.
+func (i *netInterface) isGuests() bool { return i.isGuestTap() && bytes.Equal(i.mac, tapMAC) }
+
+// isGuestTap is that of one whose hardware address may not be set yet, or any more.
+func (i *netInterface) isGuestTap() bool { return i.kind == "tun" && isGuestLink(i.name) }
+
+// readInterface reads a message of rtnetlink's; a broken one is an interface without a name.
+func readInterface(data []byte) (i netInterface) {
 	if len(data) < unix.SizeofIfInfomsg {
-		return
+		return i
 	}
 	flags := binary.NativeEndian.Uint32(data[8:])
-	i := netInterface{index: int32(binary.NativeEndian.Uint32(data[4:])), loopback: flags&unix.IFF_LOOPBACK != 0}
+	i = netInterface{index: int32(binary.NativeEndian.Uint32(data[4:])), loopback: flags&unix.IFF_LOOPBACK != 0, up: flags&unix.IFF_UP != 0}
 	eachAttribute(data, unix.SizeofIfInfomsg, func(kind uint16, v []byte) {
 		switch {
 		case kind == unix.IFLA_IFNAME:
@@ -93,11 +103,44 @@ func (n *network) addInterface(data []byte) {
 			i.mac = v
 		case kind == unix.IFLA_MTU && len(v) == 4:
 			i.mtu = int(binary.NativeEndian.Uint32(v))
+		case kind == unix.IFLA_LINKINFO:
+			eachAttribute(v, 0, func(kind uint16, v []byte) {
+				if kind == unix.IFLA_INFO_KIND {
+					i.kind = unix.ByteSliceToString(v)
+				}
+			})
 		}
 	})
-	if flags&unix.IFF_UP != 0 && !isGuestLink(i.name) {
+	return i
+}
+
+func (n *network) addInterface(data []byte) {
+	if i := readInterface(data); i.up && !i.isGuests() {
 		n.interfaces = append(n.interfaces, i)
 	}
+}
+
+// find asks for one interface, by its index or by any of its names.
+func (l links) find(index int32, name string) (*netInterface, error) {
+	var by []netlink.Attribute
+	if name != "" {
+		by = append(by, textAttr(unix.IFLA_ALT_IFNAME, name)) // an interface's first name counts, too
+	}
+	found, err := l.execute(unix.RTM_GETLINK, 0, linkHeader(index, 0, 0), by...)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range found {
+		if i := readInterface(m.Data); i.name != "" {
+			return &i, nil
+		}
+	}
+	return nil, unix.ENODEV
+}
+
+// nameTaken is for a name by which runh marks something in a namespace, and which is another interface's.
+func nameTaken(name, meaning string, i *netInterface) error {
+	return fmt.Errorf("the name %s, by which runh marks %s, belongs to the interface %s: remove it there", name, meaning, i.name)
 }
 
 func (n *network) addAddress(data []byte) {

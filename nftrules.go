@@ -106,13 +106,8 @@ func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portFor
 	n.chain("senders", "nat", unix.NF_INET_POST_ROUTING, snat, "")
 	n.rule("senders", toDevice(t.index), local(unix.NFT_CMP_EQ, unix.NFTA_FIB_F_SADDR), masquerade())
 	n.rule("senders", fromDevice(t.index), toDevice(t.index), masquerade())
-	n.rule("senders", fromDevice(t.index), toOthers(), masquerade())
+	n.rule("senders", fromDevice(t.index), isIPv4(), ipIs(unix.NFT_CMP_NEQ, ipDestination, linkNets), masquerade())
 	return n
-}
-
-// toOthers: out of an interface that is no guest's.
-func toOthers() []expr {
-	return []expr{metaLoad(unix.NFT_META_OIFNAME), compare(unix.NFT_CMP_NEQ, []byte(tapPrefix))}
 }
 
 func (p portForward) number() byte {

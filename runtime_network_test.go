@@ -474,6 +474,87 @@ func TestNetworkTaken(t *testing.T) {
 	w.wants("tcp", "10.88.0.2:80", "a", worldIP)
 }
 
+// Names that runh gives its things in a namespace are theirs who have them: an uplink, a tap, a table, other interfaces' names.
+func TestNetworkForeignNames(t *testing.T) {
+	r := newHermit(t)
+	w := newWorld(r)
+	p := newHostNet(r)
+	p.ip("link", "set", "lo", "up")
+	w.plug(p.pid, "runh0") // the pod's only interface
+	p.ip("address", "add", "10.88.0.2/24", "dev", "runh0")
+	p.ip("link", "set", "runh0", "up")
+	p.ip("route", "add", "default", "via", worldIP)
+	p.ip("tuntap", "add", "runh1", "mode", "tap") // which anybody may attach to
+	p.ip("link", "add", "other", "type", "bridge")
+	before := p.traces()
+
+	c := r.attached(p, "app", "net ; connect 10.88.0.1 7000 q ; serve guest", "network=shared", "ports=80").create().start()
+	out := c.out.until("serving")
+	if got := told(t, out, "net"); got["ip"] != "169.254.137.10" || !strings.Contains(out, "connect 10.88.0.1 7000: world 10.88.0.2:") {
+		t.Errorf("a guest behind an uplink called runh0: %q", out)
+	}
+	w.wants("tcp", "10.88.0.2:80", "guest", worldIP)
+	r.do("delete", "--force", c.id).ok()
+	p.wantTraces(before) // ip_forward among them: runh0 is no guest
+
+	d := r.attached(p, "app", "serve direct", "network=direct").create().start()
+	w.wants("tcp", "10.88.0.2:80", "direct", worldIP)
+	r.do("delete", "--force", d.id).ok()
+	p.wantTraces(before)
+
+	for _, x := range []struct{ make, unmake, want string }{
+		{"ip link property add dev other altname runh-port-80-tcp", "ip link property del dev other altname runh-port-80-tcp",
+			"network: the name runh-port-80-tcp, by which runh marks the port as a guest's, belongs to the interface other: remove it there"},
+		{"ip link property add dev other altname runh-ip-forward-was-0", "ip link property del dev other altname runh-ip-forward-was-0",
+			"network: the name runh-ip-forward-was-0, by which runh marks that ip_forward was 0, belongs to the interface other: remove it there"},
+		{"nft add table inet runh2", "nft delete table inet runh2", "network: there is a table of nftables by the name runh2, and it is no guest's: remove it"},
+	} {
+		if out, err := p.in(exec.Command("sh", "-c", x.make)).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v, %s", x.make, err, out)
+		}
+		now := time.Now()
+		r.attached(p, "app", "hello", "network=shared", "ports=80").tryCreate().fails(x.want)
+		if took := time.Since(now); took > 2*time.Second {
+			t.Errorf("%s: create has waited %v, as for a guest that ends", x.make, took)
+		}
+		if out, err := p.in(exec.Command("sh", "-c", x.unmake)).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v, %s", x.unmake, err, out)
+		}
+		p.wantTraces(before)
+	}
+}
+
+// A tap that outlives its QEMU, by whatever means, is there until delete, and not longer.
+func TestNetworkTapPersists(t *testing.T) {
+	for _, mode := range []string{"direct", "shared"} {
+		t.Run(mode, func(t *testing.T) {
+			r := newHermit(t)
+			w := newWorld(r)
+			p := w.pod("10.88.0.2/24")
+			before := p.traces()
+			c := r.attached(p, "app", "serve a 80", "network="+mode, "ports=80").create().start()
+			w.wants("tcp", "10.88.0.2:80", "a", worldIP)
+			pidfd, err := unix.PidfdOpen(r.vmm(c), 0)
+			r.must(err)
+			defer unix.Close(pidfd)
+			tap, err := unix.PidfdGetfd(pidfd, vmmTap, 0)
+			r.must(err)
+			r.must(unix.IoctlSetInt(tap, unix.TUNSETPERSIST, 1))
+			unix.Close(tap)
+			r.must(syscall.Kill(c.pid, syscall.SIGKILL))
+			c.wait()
+			if !p.has("runh0") {
+				t.Fatal("the tap does not persist")
+			}
+			b := r.attached(p, "app", "serve b 81", "network="+mode, "ports=81").create().start() // beside it
+			w.wants("tcp", "10.88.0.2:81", "b", worldIP)
+			r.do("delete", "--force", b.id).ok()
+			r.do("delete", c.id).ok()
+			p.wantTraces(before)
+		})
+	}
+}
+
 // Mode shared: two guests and ordinary processes in one namespace. All are reached at its address from outside, and at it and at
 // 127.0.0.1 from inside; all reach the world and each other.
 func TestNetworkShared(t *testing.T) {

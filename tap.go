@@ -56,7 +56,7 @@ func openTap(l links) (*tap, error) {
 			_     [22]byte
 		}
 		copy(req.name[:], t.name)
-		req.flags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR
+		req.flags = unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR | unix.IFF_TUN_EXCL // never one that is there already
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&req)))
 		switch errno {
 		case 0:
@@ -115,6 +115,9 @@ func (t *tap) claim(l links, ports []portForward) error {
 			nested(unix.IFLA_PROP_LIST, textAttr(unix.IFLA_ALT_IFNAME, name)))
 		switch {
 		case errors.Is(err, unix.EEXIST):
+			if i, err := l.find(0, name); err == nil && !i.isGuests() {
+				return nameTaken(name, "the port as a guest's", i)
+			}
 			return taken{fmt.Sprintf("port %d/%s belongs to another guest in this network namespace", p.Port, p.Proto)}
 		case err != nil:
 			return fmt.Errorf("claim port %d/%s: %w", p.Port, p.Proto, err)
