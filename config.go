@@ -184,9 +184,14 @@ func (c *hermitConfig) set(key string, v any) error {
 	case "quiet":
 		str(&c.quiet, checkQuiet)
 	default:
-		return fmt.Errorf("unknown key %q: allowed are kvm, smp, memory_size, accel, machine, cpu, loader, hermit_env, network, share, allow_annotations, allow_image_vmm, allow_vm_paths, quiet", key)
+		return fmt.Errorf("unknown key %q%s: allowed are %s", key, didYouMean(key, configKeys(), ""), strings.Join(configKeys(), ", "))
 	}
 	return err
+}
+
+// configKeys are the settings that config.toml can make.
+func configKeys() []string {
+	return []string{"kvm", "smp", "memory_size", "accel", "machine", "cpu", "loader", "hermit_env", "network", "share", "allow_annotations", "allow_image_vmm", "allow_vm_paths", "quiet"}
 }
 
 // annotationNames are the settings that a container can ask for.
@@ -203,7 +208,7 @@ func readAnnotations(spec *specs.Spec, c *hermitConfig) (*hermitSettings, error)
 			continue
 		}
 		if !slices.Contains(annotationNames(), name) {
-			return nil, fmt.Errorf("annotation %s is unknown: allowed are %s and one of %s", key, annotationPrefix, strings.Join(annotationNames(), ", "))
+			return nil, fmt.Errorf("annotation %s is unknown%s: allowed are %s and one of %s", key, didYouMean(name, annotationNames(), annotationPrefix), annotationPrefix, strings.Join(annotationNames(), ", "))
 		}
 		if c.allowAnnotations != nil && !slices.Contains(*c.allowAnnotations, name) {
 			return nil, fmt.Errorf("annotation %s: allow_annotations in this host's configuration does not have %s", key, name)

@@ -107,11 +107,26 @@ type signalRelay struct {
 func takeSignals() *signalRelay {
 	r := &signalRelay{make(chan os.Signal, 64), make(chan struct{})}
 	go func() {
-		signal.Notify(r.ch, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGWINCH,
-			unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGALRM)
+		signal.Notify(r.ch, relayedSignals()...)
 		close(r.taken)
 	}()
 	return r
+}
+
+// relayedSignals are all but those that are about us: our children, Go's own
+// SIGURG, our job control, a reader of ours that is gone. KILL and STOP cannot
+// be taken; PROF is for Go's profiler, and 32 to 34, which C libraries use
+// inside, Go does not pass on.
+func relayedSignals() (list []os.Signal) {
+	for s := unix.Signal(1); s <= 64; s++ {
+		switch s {
+		case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU,
+			unix.SIGKILL, unix.SIGSTOP, unix.SIGPROF, 32, 33, 34:
+			continue
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 // relay begins to pass signals on, and window changes to the terminal, if there

@@ -52,7 +52,7 @@ func parseFlags(defs []flagDef, args []string, stopAtWord bool) ([]string, error
 				return nil, errHelp
 			}
 			if !setCluster(defs, arg) {
-				return nil, fmt.Errorf("unknown flag %q", arg)
+				return nil, fmt.Errorf("unknown flag %q%s", arg, didYouMean(strings.TrimLeft(arg, "-"), flagNames(defs), "--"))
 			}
 			continue
 		}
@@ -70,6 +70,14 @@ func parseFlags(defs []flagDef, args []string, stopAtWord bool) ([]string, error
 		}
 	}
 	return words, nil
+}
+
+func flagNames(defs []flagDef) []string {
+	names := []string{"help"}
+	for _, d := range defs {
+		names = append(names, d.name)
+	}
+	return names
 }
 
 func findFlag(defs []flagDef, name string) *flagDef {

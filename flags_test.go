@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Each command line is one that some caller sends (see ARCHITECTURE.md), or a
@@ -200,6 +202,35 @@ func TestBadWords(t *testing.T) {
 		words := strings.Fields(line)
 		if err := findCommand(words[0]).run(&globals{}, words[1:]); err == nil {
 			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// A message names the word that was meant, and is silent where nothing is near.
+func TestDidYouMean(t *testing.T) {
+	words := []string{"bundle", "pid-file", "no-pivot", "help"}
+	for typed, want := range map[string]string{
+		"bundel": "bundle", "bundl": "bundle", "bnudle": "bundle", "Bundle": "bundle", "pidfile": "pid-file", "hepl": "help",
+		"no-pivots": "no-pivot", "x": "", "": "", "log": "", "bottle-it": "", strings.Repeat("b", 100): "",
+	} {
+		if want != "" {
+			want = " (did you mean --" + want + "?)"
+		}
+		if got := didYouMean(typed, words, "--"); got != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
+		}
+	}
+	r := newRT(t)
+	r.do("run", "--bundel", ".", "c").fails("unknown flag \"--bundel\" (did you mean --bundle?)")
+	r.do("lsit").fails("unknown command \"lsit\" (did you mean list?)")
+	r.do("help", "lsit").fails("unknown command \"lsit\" (did you mean list?)")
+	_, err := readAnnotations(&specs.Spec{Annotations: map[string]string{"org.hermit-os.runh.memory-size": "64"}}, &hermitConfig{})
+	if err == nil || !strings.Contains(err.Error(), "(did you mean org.hermit-os.runh.memory_size?)") {
+		t.Errorf("an annotation: %v", err)
+	}
+	for _, name := range []string{"help", "version"} {
+		if out := r.do("help", name).ok().out; !strings.HasPrefix(out, "runh "+name+" ") {
+			t.Errorf("help %s: %q", name, out)
 		}
 	}
 }

@@ -16,11 +16,25 @@ func help(args []string) error {
 	case len(args) > 1:
 		return errors.New("help: one command is wanted")
 	}
+	switch args[0] {
+	case "help":
+		return printOut(helpHelp)
+	case "version":
+		return printOut(helpVersion)
+	}
 	cmd := findCommand(args[0])
 	if cmd == nil {
-		return fmt.Errorf(`unknown command %q: "runh help" lists them`, args[0])
+		return unknownCommand(args[0])
 	}
 	return printOut(cmd.help)
+}
+
+func unknownCommand(name string) error {
+	names := []string{"help", "version"}
+	for i := range commands {
+		names = append(names, commands[i].name)
+	}
+	return fmt.Errorf(`unknown command %q%s: "runh help" lists them`, name, didYouMean(name, names, ""))
 }
 
 func usage() string {

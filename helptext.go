@@ -21,7 +21,8 @@ const helpTail = `  help        show this, or a command's help: runh help run
 global flags:
   --root DIR            where containers are recorded (/run/runh;
                         $XDG_RUNTIME_DIR/runh for other users than root)
-  --log FILE            append errors, and what --log-level asks for, to FILE
+  --log FILE            append errors, and what --log-level asks for, to FILE,
+                        which must open (kill and delete go on without it)
   --log-format FORMAT   text (default) or json
   -l, --log-level LEVEL error (default), warn, info, debug, trace; off is error
   --debug               the same as --log-level debug
@@ -35,6 +36,19 @@ global flags:
   --criu PATH           for checkpoint and restore of Linux containers
   -v, --version         print the version
   -h, --help            print this, or after a command its help
+`
+
+const helpHelp = `runh help [COMMAND] - print the list of commands, or one command's help
+
+  # runh help
+  # runh help run
+  # runh run --help               the same
+`
+
+const helpVersion = `runh version - print the version, the commit and the version of the specification
+
+  # runh version
+  # runh --version                the same
 `
 
 const helpCreate = `runh create [flags] ID - make a container and stop just before its program

@@ -7,9 +7,10 @@
 //     a file that all commands on one container share.
 //   - A JSON line is {"level","msg","time"}, time in RFC 3339: one other form
 //     and the shim gives up on the file.
-//   - The file is opened for appending, for each line, and never truncated; if
-//     it cannot be opened the command goes on, for a lost log must not keep a
-//     container from being stopped. The error is on stderr in any case.
+//   - The file is opened for appending, for each line, and never truncated. If
+//     it cannot be opened when a command begins, that is the command's error;
+//     kill and delete go on, for a lost log must not keep a container from being
+//     stopped. The error is on stderr in any case.
 //   - Nothing is ever logged to stdout. Without --log the levels below error go
 //     to stderr, but not from commands that hand their stderr to the container
 //     (create, run, exec, restore): give these --log or --debug-log.
@@ -25,6 +26,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 type level int
@@ -83,9 +86,26 @@ func (g *globals) writeLog(l level, msg string) {
 	}
 }
 
+// checkLog opens --log once, so that a log that nobody will ever read is told
+// before anything is done.
+func (g *globals) checkLog() error {
+	if g.log == "" {
+		return nil
+	}
+	f, err := os.OpenFile(g.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o644)
+	if err == nil {
+		return f.Close()
+	}
+	if g.verb == "kill" || g.verb == "delete" {
+		fmt.Fprintf(os.Stderr, "runh: %s: --log: %v\n", g.verb, err)
+		return nil
+	}
+	return fmt.Errorf("--log: %w", err)
+}
+
 // appendLine ignores errors, see above.
 func appendLine(path string, mode os.FileMode, line []byte) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, mode)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, mode)
 	if err != nil {
 		return
 	}

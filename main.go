@@ -125,9 +125,12 @@ func (g *globals) dispatch(args []string) (err error) {
 	}
 	cmd := findCommand(name)
 	if cmd == nil {
-		return fmt.Errorf(`unknown command %q: "runh help" lists them`, name)
+		return unknownCommand(name)
 	}
 	g.verb, g.quietStderr = name, cmd.stdio
+	if err := g.checkLog(); err != nil {
+		return err
+	}
 	g.debugf("%q", os.Args)
 	err = cmd.run(g, args)
 	if errors.Is(err, errHelp) {

@@ -512,6 +512,31 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// A log that cannot be opened is an error before anything is done; but a container can be ended without one. Nobody
+// reads the FIFO, and runh does not wait for that.
+func TestLogUnopened(t *testing.T) {
+	r := newRT(t)
+	c := r.sh("sleep 60").create().start()
+	fifo := filepath.Join(r.dir, "fifo")
+	r.must(syscall.Mkfifo(fifo, 0o600))
+	for _, log := range []string{r.dir + "/none/log", r.dir, r.bin + "/log", fifo} {
+		fresh := r.sh("true")
+		for _, args := range [][]string{{"state", c.id}, {"create", "--bundle", fresh.dir, fresh.id}, {"list"}} {
+			res := r.doCmd(exec.Command(r.bin, append([]string{"--root", r.root, "--log", log}, args...)...))
+			if res.code != 1 || res.out != "" || strings.Count(res.err, "\n") != 1 || !strings.Contains(res.err, "--log: open "+log) {
+				t.Errorf("--log %s %s: exit code %d, stdout %q, stderr %q", log, args, res.code, res.out, res.err)
+			}
+		}
+		r.do("state", fresh.id).fails("does not exist")
+	}
+	for _, args := range [][]string{{"kill", c.id, "KILL"}, {"delete", "--force", c.id}} {
+		res := r.doCmd(exec.Command(r.bin, append([]string{"--root", r.root, "--log", r.dir + "/none/log"}, args...)...))
+		if res.code != 0 || !strings.Contains(res.err, "--log: open ") {
+			t.Errorf("%s: exit code %d, stderr %q", args, res.code, res.err)
+		}
+	}
+}
+
 func rtReadOr(name string) string {
 	b, _ := os.ReadFile(name)
 	return string(b)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -535,3 +536,39 @@ func joinNS(kind specs.LinuxNamespaceType, path string) func(*specs.Spec) {
 }
 
 func pidNS(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/ns/" + name }
+
+// Whatever a supervisor sends to an attached run or exec arrives, but for what is about the client itself.
+func TestSignalsRelayed(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc 1.1 is another list")
+	signals := []syscall.Signal{1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 18, 24, 25, 26, 28, 29, 30, 31, 35, 50, 64}
+	var script strings.Builder
+	for _, s := range signals {
+		fmt.Fprintf(&script, "trap 'echo got %d' %d; ", s, s)
+	}
+	script.WriteString("trap 'echo bye; exit 0' 40; echo ready; while :; do sleep 0.05; done")
+	idle := r.sh("sleep 60").create().start()
+	for _, how := range []string{"run", "exec"} {
+		c := r.sh(script.String())
+		cmd := r.cmd("run", "--bundle", c.dir, c.id)
+		if how == "exec" {
+			cmd = r.cmd("exec", idle.id, "/bin/sh", "-c", script.String())
+		}
+		out := newSink(t)
+		cmd.Stdout, cmd.Stderr = out.w, out.w
+		r.must(cmd.Start())
+		out.until("ready")
+		for _, s := range append(signals, 40) {
+			r.must(cmd.Process.Signal(s))
+			want := fmt.Sprintf("got %d\n", s)
+			if s == 40 {
+				want = "bye"
+			}
+			out.until(want)
+		}
+		out.w.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+}
