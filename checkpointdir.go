@@ -2,6 +2,8 @@
 //
 // Contract: the state goes into a file without a name, and gets one only when all of it is there and safe
 // on the disk. What fails or is killed before that leaves what was there before: the kernel drops the file.
+// A directory that holds a checkpoint already goes over from the old one to the new one in one step, the
+// rename of the manifest, which names its state: the state has two names to choose from.
 
 package main
 
@@ -20,29 +22,32 @@ const criuName = "inventory.img"
 // image is a directory with a checkpoint, to be.
 type image struct {
 	dir   string
-	where int // directory in which the state's file is, without a name
+	fresh bool // it is not there yet
+	where int  // directory in which the state's file is, without a name
 	state *os.File
 }
 
 // newImage makes the state's file, in dir if that is there, else beside it.
 func newImage(dir string) (*image, error) {
+	i := &image{dir: dir}
 	at := dir
 	if _, err := os.Stat(dir); err != nil {
-		at = filepath.Dir(dir)
+		i.fresh, at = true, filepath.Dir(dir)
 		if err := os.MkdirAll(at, 0o700); err != nil {
 			return nil, err
 		}
 	}
-	fd, err := unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	var err error
+	if i.where, err = unix.Open(at, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, &os.PathError{Op: "open", Path: at, Err: err}
 	}
-	state, err := unix.Openat(fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	state, err := unix.Openat(i.where, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		unix.Close(fd)
+		unix.Close(i.where)
 		return nil, fmt.Errorf("a file without a name in %s: %w", at, err)
 	}
-	return &image{dir: dir, where: fd, state: os.NewFile(uintptr(state), dir+"/"+stateName)}, nil
+	i.state = os.NewFile(uintptr(state), dir+"/"+stateName)
+	return i, nil
 }
 
 func (i *image) close() {
@@ -54,48 +59,96 @@ func (i *image) close() {
 // directory that is new appears with both. Until then it has a name of its own, which a kill would leave:
 // nothing that takes time, like a sync, is done in between.
 func (i *image) commit(m *manifest) error {
-	dir, data := i.dir, m.encode()
-	_, err := os.Stat(dir)
-	fresh := err != nil
-	if fresh {
-		dir += fmt.Sprintf(".%d.new", os.Getpid())
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return err
-		}
+	if !i.fresh {
+		return i.replace(m)
 	}
-	if err = i.name(dir, data); err == nil && fresh {
-		if err = os.Rename(dir, i.dir); err == nil {
-			dir = i.dir
-		}
+	dir := i.dir + fmt.Sprintf(".%d.new", os.Getpid())
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	err := i.nameState(dir, stateName)
+	if err == nil {
+		err = nameManifest(dir, m, false)
 	}
 	if err == nil {
-		err = syncDir(dir)
+		if err = os.Rename(dir, i.dir); err == nil {
+			dir = i.dir
+			err = syncDir(dir)
+		}
 	}
-	if err != nil && fresh {
+	if err != nil {
 		os.RemoveAll(dir)
 	}
 	return err
 }
 
-func (i *image) name(dir string, manifest []byte) error {
-	for _, old := range []string{manifestName, stateName} { // of a checkpoint that was there before
-		if err := os.Remove(filepath.Join(dir, old)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+// replace puts the checkpoint in the place of one that may be there.
+func (i *image) replace(m *manifest) error {
+	old := stateOther // so that a directory without a checkpoint gets the usual name
+	if there, err := openSaved(i.dir, false); err == nil {
+		there.state.Close()
+		old = there.stateFile()
 	}
-	fd := fmt.Sprintf("/proc/self/fd/%d", i.state.Fd())
-	if err := unix.Linkat(unix.AT_FDCWD, fd, unix.AT_FDCWD, filepath.Join(dir, stateName), unix.AT_SYMLINK_FOLLOW); err != nil {
-		return &os.LinkError{Op: "link", Old: "the state", New: filepath.Join(dir, stateName), Err: err}
+	name := stateName
+	if old == stateName {
+		name, m.StateAt = stateOther, stateOther
 	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{criuName, nil}, {manifestName, manifest}} {
-		if err := writeFile(filepath.Join(dir, f.name), f.data, 0o600); err != nil {
-			return err
-		}
+	if err := i.nameState(i.dir, name); err != nil {
+		return err
+	}
+	if err := nameManifest(i.dir, m, true); err != nil {
+		return errors.Join(err, os.Remove(filepath.Join(i.dir, name)))
+	}
+	if err := syncDir(i.dir); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(i.dir, old)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	return nil
+}
+
+// nameState gives the state's file a name, which only a checkpoint that was never finished can have.
+func (i *image) nameState(dir, name string) error {
+	path := filepath.Join(dir, name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	fd := fmt.Sprintf("/proc/self/fd/%d", i.state.Fd())
+	if err := unix.Linkat(unix.AT_FDCWD, fd, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return &os.LinkError{Op: "link", Old: "the state", New: path, Err: err}
+	}
+	return nil
+}
+
+// nameManifest writes the manifest. safe has it on the disk before it takes the place of another.
+func nameManifest(dir string, m *manifest, safe bool) error {
+	inventory := filepath.Join(dir, criuName)
+	if _, err := os.Stat(inventory); err != nil { // else it can be that of criu's own checkpoint, still the one that counts
+		if err := writeFile(inventory, nil, 0o600); err != nil {
+			return err
+		}
+	}
+	name := filepath.Join(dir, manifestName)
+	tmp := name + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(m.encode())
+	if err == nil && safe {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp, name)
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
 }
 
 func syncDir(dir string) error {

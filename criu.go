@@ -121,7 +121,7 @@ func (o *criuOptions) call(kind uint64, name, log string) (c *criuCall, closeDir
 }
 
 // dump is checkpoint for a Linux container.
-func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) error {
+func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) (err error) {
 	if err := checkCriuNamespaces(spec); err != nil {
 		return err
 	}
@@ -130,6 +130,18 @@ func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) err
 			return err
 		}
 	}
+	into, err := o.newDumpDir()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			err = into.commit()
+		} else {
+			err = errors.Join(err, into.drop())
+		}
+	}()
+	o.imagePath = into.images()
 	kind, name := uint64(criuDump), "dump"
 	if o.preDump {
 		kind, name = criuPreDump, "pre-dump"

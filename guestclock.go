@@ -175,7 +175,7 @@ func (s *savedGuest) feed(pipe int) error {
 				err = errors.New("it was truncated while it was read")
 			}
 			if err != nil {
-				return &os.PathError{Op: "read", Path: s.dir + "/" + stateName, Err: err}
+				return &os.PathError{Op: "read", Path: s.dir + "/" + s.stateFile(), Err: err}
 			}
 		}
 		return nil

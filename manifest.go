@@ -22,6 +22,7 @@ import (
 const (
 	manifestName  = "manifest.json"
 	stateName     = "state"
+	stateOther    = "state.2" // while the directory holds one that stays valid until the manifest is replaced
 	manifestMagic = "runh-checkpoint/1"
 	manifestMax   = 1 << 20 // bytes; the kernel's command line, twice escaped, is the largest part
 )
@@ -37,6 +38,7 @@ type manifest struct {
 	Loader  savedFile    `json:"loader"` // empty: the application boots by itself
 	VM      savedVM      `json:"vm"`
 	State   savedFile    `json:"state"`
+	StateAt string       `json:"stateFile,omitempty"` // its name, "": stateName
 	Console savedConsole `json:"console"`
 	Clock   *savedClock  `json:"clock,omitempty"` // nil: it goes on where it stood
 	Digest  string       `json:"digest"`          // of this file, with an empty digest
@@ -99,6 +101,9 @@ func decodeManifest(text []byte) (*manifest, error) {
 	if string(m.encode()) != string(text) {
 		return nil, errors.New("it has been altered: its digest is another")
 	}
+	if err := oneOf("stateFile", m.StateAt, "", stateOther); err != nil {
+		return nil, err
+	}
 	if _, err := m.Console.line(); err != nil {
 		return nil, fmt.Errorf("console.line: %w", err)
 	}
@@ -114,6 +119,9 @@ func decodeManifest(text []byte) (*manifest, error) {
 	}
 	return m, nil
 }
+
+// stateFile is the name of the state.
+func (m *manifest) stateFile() string { return firstWord(m.StateAt, stateName) }
 
 // maxConsoleLine is as much of a line as the keeper looks at.
 const maxConsoleLine = len(serialWatch{}.line)
@@ -160,18 +168,19 @@ func openSaved(dir string, verify bool) (*savedGuest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", dir, manifestName, err)
 	}
-	state, size, err := openSavedFile(fd, stateName)
+	name := m.stateFile()
+	state, size, err := openSavedFile(fd, name)
 	if err != nil {
-		return nil, fmt.Errorf("%s/%s: %w", dir, stateName, err)
+		return nil, fmt.Errorf("%s/%s: %w", dir, name, err)
 	}
 	if size != m.State.Size {
-		err = fmt.Errorf("%s/%s has %d bytes where %d were written", dir, stateName, size, m.State.Size)
+		err = fmt.Errorf("%s/%s has %d bytes where %d were written", dir, name, size, m.State.Size)
 	} else if !verify {
 		return &savedGuest{manifest: m, dir: dir, state: state}, nil
 	} else if sum, serr := digestFile(state, size); serr != nil {
 		err = serr
 	} else if sum != m.State.Digest {
-		err = fmt.Errorf("%s/%s has been altered: its digest is another", dir, stateName)
+		err = fmt.Errorf("%s/%s has been altered: its digest is another", dir, name)
 	}
 	if err != nil {
 		state.Close()

@@ -359,6 +359,60 @@ func TestCheckpointKilled(t *testing.T) {
 	}
 }
 
+// A directory that is saved into holds the old checkpoint until the new one is whole, whenever the command is killed and
+// whatever fails; and afterwards no file of the old one.
+func TestCheckpointOver(t *testing.T) {
+	r := newHermit(t)
+	c := r.guest("app", []string{"touch", "60", ";", "count"}, hermitMemory("128")).create().start()
+	c.counts(1)
+	dir := r.dir + "/img"
+	c.checkpoint(dir, "--leave-running")
+	old := readManifest(t, dir)
+	whole := func(when string) {
+		t.Helper()
+		s, err := openSaved(dir, true)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		s.state.Close()
+	}
+	// The last step but one fails: a directory stands where a file is to be.
+	r.must(os.Mkdir(dir+"/"+manifestName+".new", 0o700))
+	r.do("checkpoint", "--leave-running", "--image-path", dir, c.id).fails(manifestName)
+	whole("a commit that fails")
+	if m := readManifest(t, dir); m.Digest != old.Digest {
+		t.Error("the manifest is another")
+	}
+	r.must(os.Remove(dir + "/" + manifestName + ".new"))
+
+	begin := time.Now()
+	c.checkpoint(dir, "--leave-running")
+	took := time.Since(begin)
+	for i := range 20 {
+		cmd := r.cmd("checkpoint", "--leave-running", "--image-path", dir, c.id)
+		r.must(cmd.Start())
+		time.Sleep(took * time.Duration(i+1) / 20)
+		cmd.Process.Kill()
+		cmd.Wait()
+		whole(fmt.Sprint("killed at point ", i))
+	}
+	for range 3 { // each in the place of the one before
+		c.counts(1)
+		c.checkpoint(dir, "--leave-running")
+		whole("one over another")
+		if names := rtNames(t, dir); len(names) != 3 {
+			t.Errorf("the directory has %q", names)
+		}
+	}
+	position := readManifest(t, dir).Console.Position
+	if position <= old.Console.Position {
+		t.Errorf("position %d, and before that %d", position, old.Console.Position)
+	}
+	r.do("kill", c.id, "KILL").ok()
+	c.wait()
+	r.guest("app", []string{"touch", "60", ";", "count"}, hermitMemory("128")).restore(dir).counts(2)
+}
+
 // A hundred rounds of one guest, each from a copy: it misses no number, and nothing grows.
 func TestCheckpointHundredTimes(t *testing.T) {
 	r := newHermit(t)

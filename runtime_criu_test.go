@@ -545,7 +545,24 @@ func TestCriuFailures(t *testing.T) {
 		r.do(append(append([]string{"checkpoint", "--image-path", r.dir + "/x"}, strings.Fields(flags)...), c.id)...).fails(want)
 		c.wantStatus("running")
 	}
-	c.save(img)
+	// Into a directory that holds one: through a link, beside a file that is not criu's, and once without success.
+	link := r.dir + "/link"
+	r.must(os.Symlink("img", link))
+	c.dump(img, "--leave-running")
+	r.must(os.WriteFile(img+"/note", []byte("mine"), 0o600))
+	r.must(os.WriteFile(img+"/core-99.img", nil, 0o600))
+	r.do("checkpoint", "--image-path", link, "--parent-path", "../nosuch", c.id).fails("criu dump: ")
+	if _, err := os.Stat(img + "/core-99.img"); err != nil {
+		t.Errorf("the old checkpoint, after a dump that has failed: %v", err)
+	}
+	c.wantStatus("running")
+	c.save(link)
+	if names := strings.Join(rtNames(t, img), " "); strings.Contains(names, "core-99.img") || !strings.Contains(names, "core-1.img") || rtRead(t, img+"/note") != "mine" {
+		t.Errorf("the new checkpoint has %s", names)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "img" || len(mustGlob(t, img+".*")) != 0 {
+		t.Errorf("the link leads to %q, %v; beside it %q", to, err, mustGlob(t, img+".*"))
+	}
 	restore := []string{"restore", "--detach", "--bundle", c.dir, "--image-path", img, "--work-path", r.dir + "/logs", c.id}
 	for _, damage := range []struct{ file, content, want string }{
 		{"inventory.img", "nonsense", ", see " + r.dir + "/logs/restore.log"},
@@ -583,6 +600,39 @@ func TestCriuFailures(t *testing.T) {
 	if yards, _ := filepath.Glob(c.dir + "/.criu*"); len(yards) != 0 {
 		t.Errorf("left behind: %q", yards)
 	}
+}
+
+// A dump that fails leaves the checkpoint that was there before, whatever criu has written.
+func TestCriuKeepsOld(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc's criu writes over the old images")
+	c := r.counter().create().start()
+	c.counts(1)
+	img, logs := r.dir+"/img", r.dir+"/logs"
+	r.must(os.Mkdir(img, 0o751))
+	r.must(os.WriteFile(img+"/inventory.img", []byte("old"), 0o600))
+	// In the place of criu: it spoils all files of the directory that it is given, and fails.
+	r.must(os.WriteFile(r.dir+"/criu", []byte(`#!/bin/sh
+for d in /proc/$PPID/fd/*; do case $(readlink $d) in
+`+logs+`) ;;
+`+r.dir+`/*) if [ -d $d/ ]; then echo new >$d/inventory.img; echo new >$d/pages-1.img; stat -Lc %a $d/ >`+r.dir+`/mode; fi ;;
+esac; done
+echo Sorry; exit 3`), 0o755))
+	r.global = []string{"--criu", r.dir + "/criu"}
+	r.do("checkpoint", "--image-path", img, "--work-path", logs, c.id).fails("Sorry")
+	if mode := strings.TrimSpace(rtRead(t, r.dir+"/mode")); mode != "751" {
+		t.Errorf("criu's directory has mode %s, want the old one's", mode)
+	}
+	if got := rtRead(t, img+"/inventory.img"); got != "old" {
+		t.Errorf("the old checkpoint's file says %q", got)
+	}
+	if names := rtNames(t, img); len(names) != 1 {
+		t.Errorf("the old checkpoint has %q", names)
+	}
+	if left := mustGlob(t, img+".*"); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+	c.wantStatus("running")
 }
 
 // Without criu, or with one that does not answer: whatever the kernel.

@@ -228,6 +228,9 @@ func (c *container) keepTemplate(p *pendingTemplate) (err error) {
 		return err
 	}
 	defer image.close()
+	if !image.fresh {
+		return nil // another first start was first
+	}
 	if p.m, err = c.describe(); err != nil {
 		return err
 	}
