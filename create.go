@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -277,7 +278,7 @@ func (c *creation) startInit() error {
 		return err
 	}
 	c.onFailure(p.stub.close)
-	if err := p.inheritPreserved(c.opts.preserveFds); err != nil {
+	if err := p.inheritPreserved(listenFDs() + min(c.opts.preserveFds, math.MaxInt32)); err != nil {
 		return err
 	}
 	if p.namespaces, err = readNamespaces(c.spec.Linux.Namespaces); err != nil {
@@ -375,15 +376,6 @@ func writePidFile(path string, pid int) error {
 		return fmt.Errorf("pid file: %w", err)
 	}
 	return nil
-}
-
-// listenFDs is how many descriptors systemd's socket activation passes to us.
-func listenFDs() int {
-	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if err != nil || n < 0 {
-		return 0
-	}
-	return n
 }
 
 func reapChild(pid int) (status unix.WaitStatus) {

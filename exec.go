@@ -372,19 +372,6 @@ func (e *execution) follow(signals *signalRelay) error {
 	return exitStatus(status)
 }
 
-// inheritPreserved takes over the caller's descriptors from 3 on: those of
-// --preserve-fds, and systemd's.
-func (c *processPlan) inheritPreserved(asked int) error {
-	c.preserved = asked + listenFDs()
-	for fd := 3; fd < 3+c.preserved; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-			return fmt.Errorf("--preserve-fds %d: descriptor %d is not open", asked, fd)
-		}
-		c.inherit(fd)
-	}
-	return nil
-}
-
 // readSeccomp compiles the spec's filter; nil is none.
 func readSeccomp(spec *specs.Spec) (*seccompFilter, error) {
 	if spec.Linux == nil || spec.Linux.Seccomp == nil {

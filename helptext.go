@@ -73,7 +73,7 @@ flags:
   --pid-file FILE         write the pid of the container's first process here
   --console-socket PATH   send the terminal to the listener on this unix socket
   --pidfd-socket PATH     send a descriptor of the first process there
-  --preserve-fds N        hand descriptors 3 to 3+N-1 to the container
+  --preserve-fds N        hand over descriptors 3 to 3+N-1, as far as they are open
   --no-pivot              do not use pivot_root: for a rootfs on a ramdisk
   --no-new-keyring        keep the caller's session keyring
 `
@@ -101,7 +101,7 @@ flags:
   --pid-file FILE         write the pid of the container's first process here
   --console-socket PATH   send the terminal to the listener on this unix socket
   --pidfd-socket PATH     send a descriptor of the first process there
-  --preserve-fds N        hand descriptors 3 to 3+N-1 to the container
+  --preserve-fds N        hand over descriptors 3 to 3+N-1, as far as they are open
   --no-pivot              do not use pivot_root: for a rootfs on a ramdisk
   --no-new-keyring        keep the caller's session keyring
 `
@@ -231,7 +231,7 @@ flags:
   --process-label LABEL   under this SELinux label
   --cgroup [CONTROLLERS:]PATH
                           in this cgroup below the container's, which is there
-  --preserve-fds N        hand it descriptors 3 to 3+N-1
+  --preserve-fds N        hand over descriptors 3 to 3+N-1, as far as they are open
   --ignore-paused         also in a paused container
 `
 

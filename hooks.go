@@ -84,7 +84,7 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 		}
 	}
 	s.at("prepare")
-	s.call(unix.SYS_CLOSE_RANGE, len(s.files), uint64(^uint32(0)), 0)
+	s.closeOthers()
 	s.call(unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	s.call(unix.SYS_SETSID) // so that a timeout ends what the hook has started, too
 	s.at("chdir to %s", r.cwd)

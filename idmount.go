@@ -130,7 +130,7 @@ func mapNamespace(uids, gids []specs.LinuxIDMapping) (int, error) {
 	defer s.close()
 	s.at("make a user namespace")
 	s.dieWithParent()
-	s.call(unix.SYS_CLOSE_RANGE, len(s.files), uint64(^uint32(0)), 0)
+	s.closeOthers()
 	s.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 	s.report(placeUser)
 	s.await()

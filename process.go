@@ -22,7 +22,7 @@ type processPlan struct {
 	caps       capabilities
 	seccomp    *seccompFilter // nil: none
 	newKeyring bool
-	preserved  int // how many of the caller's descriptors from 3 on are the process's
+	preserved  preserved
 	listener   int // descriptor in the stub of the start socket, if it waits for start
 
 	owned     bool // an ordinary user looks into a user namespace that he owns, see stayVisible
@@ -35,6 +35,7 @@ type processPlan struct {
 	cwd  addr   // where the working directory's name is written
 	keep uint64 // capabilities kept until the filter is loaded
 	conn call   // the connection of who called start, if errors go there
+	peer any    // whom they go to, from handOver on
 }
 
 // become turns the stub into the process as far as that goes without an execve.
@@ -188,7 +189,7 @@ func (c *processPlan) newTerminal(master call) call {
 func (c *processPlan) cleanStart() {
 	c.at("prepare")
 	c.dieWithParent()
-	c.call(unix.SYS_CLOSE_RANGE, len(c.files), uint64(^uint32(0)), 0)
+	c.closeOthers()
 	byDefault := c.alloc(32) // struct sigaction: SIG_DFL, no flags
 	for sig := 1; sig <= 64; sig++ {
 		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
@@ -262,16 +263,6 @@ func (c *processPlan) takeTerminal() {
 	c.call(unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0)
 }
 
-// settle closes what is not needed any more, so that a small limit on
-// descriptors is the process's problem and not ours: the start socket becomes 3.
-func (c *processPlan) settle() {
-	c.at("close descriptors")
-	if c.listener != 0 {
-		c.call(unix.SYS_DUP3, c.listener, programFD, unix.O_CLOEXEC)
-	}
-	c.call(unix.SYS_CLOSE_RANGE, firstFD+c.preserved, uint64(^uint32(0)), 0)
-}
-
 // execute becomes the process. Errors go to who called start, where that is
 // another than the parent.
 func (c *processPlan) execute(exe string, env []string) {
@@ -281,11 +272,7 @@ func (c *processPlan) execute(exe string, env []string) {
 		op.orElse(f.at)
 		failures = append(failures, f)
 	}
-	// The caller's descriptors move down to 3; everything else closes.
-	for i := range c.preserved {
-		failing("move descriptors", c.call(unix.SYS_DUP3, firstFD+i, 3+i, 0))
-	}
-	failing("close descriptors", c.call(unix.SYS_CLOSE_RANGE, 3+c.preserved, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC))
+	c.handOver(failing)
 	argv, envp := c.strs(c.process.Args), c.strs(env)
 	rest := func() {
 		if c.keep != 0 {
@@ -307,7 +294,7 @@ func (c *processPlan) execute(exe string, env []string) {
 		c.place(f.at)
 		if c.conn.p == nil {
 			c.at("%s", f.what)
-			c.call(unix.SYS_WRITE, syncFD, addr(errnoAddr), 16).ignoreAll()
+			c.call(unix.SYS_WRITE, c.peer, addr(errnoAddr), 16).ignoreAll()
 			c.call(unix.SYS_EXIT_GROUP, 1)
 			continue
 		}

@@ -132,7 +132,7 @@ func TestBadCreateFlags(t *testing.T) {
 	r.do("create", "--bundle", c.dir, "--pid-file", "/nosuch/dir/pid", c.id).fails("/nosuch/dir/")
 	r.do("create", "--bundle", c.dir, "--preserve-fds", "-1", c.id).fails("preserve-fds")
 	r.do("create", "--bundle", c.dir, "--preserve-fds", "x", c.id).fails("preserve-fds")
-	r.do("create", "--bundle", c.dir, "--preserve-fds", "90", c.id).fails("")
+	r.do("create", "--bundle", c.dir, "--preserve-fds", "9x", c.id).fails("preserve-fds")
 	d := r.sh("true", func(s *specs.Spec) { s.Process.Terminal = true })
 	r.do("create", "--bundle", d.dir, "--console-socket", "/nosuch/socket", d.id).fails("/nosuch/socket")
 	r.do("create", "--bundle", d.dir, "--console-socket", "/"+strings.Repeat("x", 120), d.id).fails("")

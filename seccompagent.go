@@ -28,10 +28,7 @@ const listenerSize = 40
 // write: a profile that notifies of writes is refused. From here to the execve
 // there is no jump, for that would be a system call too.
 func (c *processPlan) handListener(load call, failing func(string, call), rest func()) {
-	peer := any(syncFD)
-	if c.conn.p != nil {
-		peer = c.conn
-	}
+	peer := c.peer
 	answered := func() {
 		// End of file: who should tell the agent is gone. A filter that refuses
 		// even this call leaves nothing to wait with.

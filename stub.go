@@ -36,11 +36,14 @@ func stubCode()
 
 func stubAddress() *byte
 
+// noFile leaves a number in the stub closed.
+const noFile = ^uintptr(0)
+
 // stub is one interpreter process and the program it runs.
 type stub struct {
 	*program
 	pid    int
-	files  []uintptr // by descriptor number in the stub
+	files  []uintptr // by descriptor number in the stub, or noFile
 	memory int       // memfd of the program
 	sync   int       // our end of the socket pair
 	theirs int
@@ -94,17 +97,25 @@ func (s *stub) inherit(fd int) int {
 	return len(s.files) - 1
 }
 
+// closeOthers closes what the stub has not been given on purpose: the image
+// of itself, and what the caller's process has left open.
+func (s *stub) closeOthers() {
+	s.call(unix.SYS_CLOSE_RANGE, len(s.files), uint64(^uint32(0)), 0)
+}
+
 // start forks, execs the interpreter, and lets it run the program as far as it
 // is written. The process dies with the thread that called start until the
 // program says otherwise (PR_SET_PDEATHSIG), so that thread must be locked.
 func (s *stub) start(sys *syscall.SysProcAttr) error {
-	image, err := stubImage(len(s.files) + 64)
+	image, err := stubImage()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(image)
-	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", image), []string{"runh:init"},
-		&syscall.ProcAttr{Files: s.files, Sys: sys})
+	// The image is the last descriptor, and the first that the program closes
+	// (closeOthers).
+	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", len(s.files)), []string{"runh:init"},
+		&syscall.ProcAttr{Files: append(s.files, uintptr(image)), Sys: sys})
 	if err != nil {
 		return fmt.Errorf("start the container's init: %w", err)
 	}
@@ -114,9 +125,8 @@ func (s *stub) start(sys *syscall.SysProcAttr) error {
 	return nil
 }
 
-// stubImage is a sealed memfd with the interpreter as an ELF file. Its number
-// is at least above: the fork puts the stub's own descriptors below that.
-func stubImage(above int) (int, error) {
+// stubImage is a sealed memfd with the interpreter as an ELF file.
+func stubImage() (int, error) {
 	fd, err := unix.MemfdCreate("runh:init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable and MFD_EXEC is unknown
 		fd, err = unix.MemfdCreate("runh:init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -124,19 +134,16 @@ func stubImage(above int) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("memfd_create", err))
 	}
-	defer unix.Close(fd)
 	if _, err := unix.Write(fd, stubELF()); err != nil {
+		unix.Close(fd)
 		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("write", err))
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		unix.Close(fd)
 		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("fcntl", err))
 	}
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, above)
-	if err != nil {
-		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("fcntl", err))
-	}
-	return high, nil
+	return fd, nil
 }
 
 // stubELF wraps the interpreter's machine code: one segment, read and execute.

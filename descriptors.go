@@ -1,0 +1,117 @@
+// The caller's descriptors that the process gets (--preserve-fds, and systemd's
+// LISTEN_FDS), and the end of all others.
+//
+// Promises: the process has 0, 1, 2 and what the caller handed over, each under
+// the caller's number, and nothing else. Close-on-exec tells the two kinds
+// apart: everything that runh opens has it, and a descriptor that the caller
+// passes on cannot have it. A number in the range that is not the caller's
+// stays closed.
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// preserved are the caller's descriptors in the stub: under their own numbers,
+// but for those that the stub's own two have taken.
+type preserved struct {
+	numbers []int       // as the caller and the process know them, ascending
+	waiting map[int]int // where the displaced ones are, by their number
+	end     int         // the descriptors from here on are the set-up's
+}
+
+// inheritPreserved takes the caller's descriptors over. It must come before
+// every other inherit.
+func (c *processPlan) inheritPreserved(count int) error {
+	numbers, err := callersDescriptors(count)
+	if err != nil {
+		return err
+	}
+	c.preserved = preserved{numbers: numbers, waiting: map[int]int{}}
+	for _, fd := range numbers {
+		if fd < firstFD {
+			continue
+		}
+		for len(c.files) < fd {
+			c.files = append(c.files, noFile)
+		}
+		c.inherit(fd)
+	}
+	for _, fd := range numbers {
+		if fd < firstFD {
+			c.preserved.waiting[fd] = c.inherit(fd)
+		}
+	}
+	c.preserved.end = len(c.files)
+	return nil
+}
+
+// callersDescriptors are the numbers from 3 to 3+count-1 that the caller has
+// left open for us.
+func callersDescriptors(count int) (numbers []int, err error) {
+	if count == 0 {
+		return nil, nil
+	}
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, fmt.Errorf("look for the caller's descriptors: %w", err)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < 3 || fd-3 >= count {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC == 0 {
+			numbers = append(numbers, fd)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// listenFDs is how many descriptors socket activation passes to us, from 3 on.
+// They may be meant for another: sd_listen_fds(3), NOTES.
+func listenFDs() int {
+	n, err := strconv.ParseUint(os.Getenv("LISTEN_FDS"), 10, 16)
+	if err != nil || os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0
+	}
+	return int(n)
+}
+
+// settle closes what is not needed any more; the start socket becomes 3.
+func (c *processPlan) settle() {
+	c.at("close descriptors")
+	if c.listener != 0 {
+		c.call(unix.SYS_DUP3, c.listener, programFD, unix.O_CLOEXEC)
+	}
+	c.call(unix.SYS_CLOSE_RANGE, c.preserved.end, uint64(^uint32(0)), 0)
+}
+
+// handOver gives the process its descriptors, and makes everything else end
+// with the execve.
+func (c *processPlan) handOver(failing func(what string, op call)) {
+	if c.conn.p != nil {
+		c.peer = c.conn
+	} else if c.peer = syncFD; slices.Contains(c.preserved.numbers, syncFD) {
+		c.at("move the socket to the parent")
+		c.peer = c.call(unix.SYS_FCNTL, syncFD, unix.F_DUPFD_CLOEXEC, 0)
+	}
+	gap := 3
+	for _, fd := range c.preserved.numbers {
+		if gap < fd {
+			failing("close descriptors", c.call(unix.SYS_CLOSE_RANGE, gap, fd-1, unix.CLOSE_RANGE_CLOEXEC))
+		}
+		gap = fd + 1
+		if from, displaced := c.preserved.waiting[fd]; displaced {
+			failing("move descriptors", c.call(unix.SYS_DUP3, from, fd, 0))
+		}
+	}
+	failing("close descriptors", c.call(unix.SYS_CLOSE_RANGE, gap, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC))
+}
