@@ -135,6 +135,8 @@ func notForGuests(c *creation, shared bool) []string {
 		{"process.capabilities", p.Capabilities != nil},
 		{"process.rlimits", len(p.Rlimits) > 0},
 		{"process.noNewPrivileges", p.NoNewPrivileges},
+		{"process.apparmorProfile", p.ApparmorProfile != ""},
+		{"process.selinuxLabel", p.SelinuxLabel != ""},
 		{"linux.seccomp", c.spec.Linux.Seccomp != nil},
 		{"root.readonly", c.spec.Root.Readonly && !shared},
 	} {

@@ -96,12 +96,31 @@ func (c *creation) findGuest(root int) (*guest, error) {
 		return nil, nil
 	}
 	p.Args = args
+	if err := c.dropLabels(); err != nil {
+		app.file.Close()
+		return nil, err
+	}
 	g := &guest{app: app}
 	if err := c.planGuest(g, root); err != nil {
 		g.close()
 		return nil, err
 	}
 	return g, nil
+}
+
+// dropLabels: what a profile or a label allows is meant for a program of the image. Keeper, QEMU and virtiofsd are none,
+// see SECURITY.md; exec's processes get it.
+func (c *creation) dropLabels() error {
+	p := c.spec.Process
+	if err := tryLabels(p); err != nil {
+		return err
+	}
+	for _, l := range []struct{ field, value string }{{"process.apparmorProfile", p.ApparmorProfile}, {"process.selinuxLabel", p.SelinuxLabel}} {
+		if l.value != "" {
+			c.g.warnf("%s %q has no effect on a guest: QEMU is confined by its jail", l.field, l.value)
+		}
+	}
+	return nil
 }
 
 func (g *guest) close() {

@@ -5,10 +5,16 @@
 // A process that asked to be confined by a module that this host has not is
 // refused: it would run, unconfined. A label for files is not: it protects the
 // files from confined processes only, and without SELinux there are none.
+//
+// A guest is no process of Linux's. The label of one is checked and then has no
+// effect, which explain, the log and SECURITY.md say, with the reason.
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -67,7 +73,12 @@ func (c *processPlan) label() {
 		c.place(&plain)
 		c.openAttr("exec").into(fd)
 		c.place(&done)
-		c.writeAttr(valueAt(fd), "exec "+profile)
+		var unknown, set label
+		c.writeAttr(valueAt(fd), "exec "+profile).on(unix.ENOENT, &unknown)
+		c.jump(&set)
+		c.place(&unknown)
+		c.refuse("%v", errUnknownProfile(profile))
+		c.place(&set)
 	}
 	if context := c.process.SelinuxLabel; context != "" {
 		c.at("set the SELinux label %q", context)
@@ -82,9 +93,61 @@ func (c *processPlan) openAttr(name string) call {
 	return c.call(unix.SYS_OPENAT2, c.proc, "self/attr/"+name, how, 24)
 }
 
-func (c *processPlan) writeAttr(fd any, value string) {
-	c.call(unix.SYS_WRITE, fd, value, len(value))
+func (c *processPlan) writeAttr(fd any, value string) (write call) {
+	write = c.call(unix.SYS_WRITE, fd, value, len(value))
 	c.call(unix.SYS_CLOSE, fd)
+	return write
+}
+
+func errUnknownProfile(profile string) error {
+	return fmt.Errorf("process.apparmorProfile %q: the profile is not loaded", profile)
+}
+
+// tryLabels asks the kernel whether it knows what a process asks for, where nothing will be executed with it: a thread
+// sets it for what it executes next, and ends without.
+func tryLabels(p *specs.Process) error {
+	if p.ApparmorProfile == "" && p.SelinuxLabel == "" {
+		return nil
+	}
+	if !isProcfs("/proc") {
+		return errors.New("/proc is not a procfs: labels cannot be checked")
+	}
+	told := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		told <- setOwnLabels(p)
+	}()
+	return <-told
+}
+
+func setOwnLabels(p *specs.Process) error {
+	const attr = "/proc/thread-self/attr/"
+	write := func(name, value string) error {
+		fd, err := unix.Open(attr+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			_, err = unix.Write(fd, []byte(value))
+			unix.Close(fd)
+		}
+		return err
+	}
+	if profile := p.ApparmorProfile; profile != "" {
+		name := "apparmor/exec"
+		if _, err := os.Stat(attr + name); err != nil { // see label
+			name = "exec"
+		}
+		switch err := write(name, "exec "+profile); {
+		case err == unix.ENOENT:
+			return errUnknownProfile(profile)
+		case err != nil:
+			return fmt.Errorf("set the AppArmor profile %q: %w", profile, err)
+		}
+	}
+	if context := p.SelinuxLabel; context != "" {
+		if err := write("exec", context); err != nil {
+			return fmt.Errorf("set the SELinux label %q: %w", context, err)
+		}
+	}
+	return nil
 }
 
 // labelMounts adds linux.mountLabel to the file systems that are made for the

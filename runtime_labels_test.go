@@ -70,8 +70,54 @@ func TestLabelIsWritten(t *testing.T) {
 			t.Errorf("exec: exit code %d, stderr %q", res.code, res.err)
 		}
 	}
+	// A guest's process gets no label, and the kernel is asked all the same.
+	g := r.guest("app", []string{"hello"}, profile)
+	for _, args := range [][]string{{"run", "--bundle", g.dir, g.id}, {"explain", "--bundle", g.dir}} {
+		if res := asked(g, args...); res.code != 1 || !strings.Contains(res.err, text) {
+			t.Errorf("%s of a guest: exit code %d, stdout %q, stderr %q", args[0], res.code, res.out, res.err)
+		}
+	}
 	if left, _ := os.ReadDir(r.root); len(left) != 2 {
 		t.Errorf("%d containers are left, want the two that run", len(left))
+	}
+}
+
+// With AppArmor in the kernel, and a profile of the test's own.
+func TestAppArmor(t *testing.T) {
+	if !hasAppArmor() {
+		leftToVM(t)
+		return
+	}
+	r := newRT(t)
+	r.onlyRunh("the words are runh's")
+	load := exec.Command("/sbin/apparmor_parser", "--replace", "--skip-cache")
+	load.Stdin = strings.NewReader("profile " + r.token + " flags=(attach_disconnected,mediate_deleted) { file, capability, network, signal, ptrace, mount, umount, pivot_root, deny /mnt/** w, }\n")
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("apparmor_parser: %v: %s", err, out)
+	}
+	asks := func(profile string) func(*specs.Spec) {
+		return func(s *specs.Spec) { s.Process.ApparmorProfile = profile }
+	}
+	const script = "cat /proc/self/attr/current; touch /mnt/x 2>&1; touch /tmp/x && echo made"
+	const confined = " (enforce)\ntouch: /mnt/x: Permission denied\nmade\n"
+	if res := r.sh(script, asks(r.token)).run(); res.out != r.token+confined {
+		t.Errorf("run: exit code %d, stdout %q, stderr %q", res.code, res.out, res.err)
+	}
+	c := r.bundle([]string{"sleep", "1000"}).create().start()
+	if res := r.do("exec", "--apparmor", r.token, c.id, "sh", "-c", script); res.out != r.token+confined {
+		t.Errorf("exec: exit code %d, stdout %q, stderr %q", res.code, res.out, res.err)
+	}
+	const unknown = `process.apparmorProfile "nosuch": the profile is not loaded`
+	r.sh("true", asks("nosuch")).tryCreate().fails(unknown)
+	r.guest("app", []string{"hello"}, asks("nosuch")).tryCreate().fails(unknown)
+	if res := r.do("exec", "--apparmor", "nosuch", c.id, "true"); res.code != 255 || !strings.Contains(res.err, unknown) {
+		t.Errorf("exec: exit code %d, stderr %q", res.code, res.err)
+	}
+	// One that is there stops no guest, and the log says that it has no effect. There is no QEMU here.
+	r.global = append(r.global, "--log-level", "warn")
+	r.guest("app", []string{"hello"}, asks(r.token)).tryCreate().fails("no QEMU")
+	if want := `process.apparmorProfile \"` + r.token + `\" has no effect on a guest`; !strings.Contains(rtReadOr(r.log), want) {
+		t.Errorf("the log lacks %q: %s", want, rtReadOr(r.log))
 	}
 }
 

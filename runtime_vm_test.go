@@ -38,6 +38,7 @@ func vmMachines() []vmMachine {
 		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuMountsAgain TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures " +
 			"TestCriuFileLocks TestCriuLinkRemap TestCriuExternalSocket TestCriuAutoDedup TestCriuPageServer TestCriuLazyPages"},
 		{name: "systemd and iptables", systemd: true, criu: true, tests: "TestCriuPaused"},
+		{name: "AppArmor", cgroup: "v2", apparmor: true, tests: "TestAppArmor"},
 	}
 }
 
@@ -64,6 +65,7 @@ type vmMachine struct {
 	name, cgroup string
 	systemd      bool
 	criu         bool   // with the program, and what it calls
+	apparmor     bool   // with the program that loads profiles, and guests, but without QEMU
 	engines      bool   // with containerd, Docker, podman and QEMU; see runtime_vm_engines_test.go
 	tests        string // names, in words
 }
@@ -185,8 +187,16 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nmessagebus:x:100:100:bus:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
 	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_LIMIT=3m RUNH_TEST_CGROUP=%s RUNH_TEST_CRIU=%s RUNH_TEST_BUILT=%s\n",
 		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|"),
-		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu], map[bool]string{true: "/src/built"}[vm.engines]))
+		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu], map[bool]string{true: "/src/built"}[vm.engines || vm.apparmor]))
 	c.program("/usr/bin/strace")
+	if vm.apparmor {
+		c.program("/sbin/apparmor_parser")
+		guests, err := rtGuest()
+		c.err = cmpErr(c.err, err)
+		for _, name := range []string{"app", "loader"} {
+			c.file(filepath.Join(guests, name), "src/built/guest/"+name)
+		}
+	}
 	if vm.criu {
 		c.program("/usr/sbin/criu")
 		c.program("/bin/tar") // by which criu saves what is in a tmpfs
