@@ -264,7 +264,8 @@ func unjailedArgs(vm *vmConfig, dir, image string) []string {
 func tracedCalls(t *testing.T, trace string) (list []struct {
 	name string
 	call seccompCall
-}) {
+},
+) {
 	t.Helper()
 	for _, m := range regexp.MustCompile(`(?m)^\d+ +([a-z0-9_]+)\(([^)<]*)`).FindAllStringSubmatch(rtRead(t, trace), -1) {
 		nr := new(seccompTable).find(m[1])[1]
@@ -309,8 +310,13 @@ func TestVMMSystemCalls(t *testing.T) {
 		"ioctl 0x5403":   "the same (TCSETSW)",
 	}
 	cases := []struct{ machine, accel, image, network string }{
-		{"microvm", "tcg", "app", "none"}, {"microvm", "tcg", "app", "user"}, {"microvm", "tcg", "app", "shared"},
-		{"pc", "tcg", "app-pci", "user"}, {"pc", "tcg", "app-pci", "direct"}, {"q35", "tcg", "app-pci", "none"}, {"q35", "tcg", "app-pci", "shared"},
+		{"microvm", "tcg", "app", "none"},
+		{"microvm", "tcg", "app", "user"},
+		{"microvm", "tcg", "app", "shared"},
+		{"pc", "tcg", "app-pci", "user"},
+		{"pc", "tcg", "app-pci", "direct"},
+		{"q35", "tcg", "app-pci", "none"},
+		{"q35", "tcg", "app-pci", "shared"},
 	}
 	if openKVM(nil) == nil {
 		cases = append(cases, struct{ machine, accel, image, network string }{"microvm", "kvm", "app", "none"})

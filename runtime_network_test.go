@@ -503,10 +503,14 @@ func TestNetworkForeignNames(t *testing.T) {
 	p.wantTraces(before)
 
 	for _, x := range []struct{ make, unmake, want string }{
-		{"ip link property add dev other altname runh-port-80-tcp", "ip link property del dev other altname runh-port-80-tcp",
-			"network: the name runh-port-80-tcp, by which runh marks the port as a guest's, belongs to the interface other: remove it there"},
-		{"ip link property add dev other altname runh-ip-forward-was-0", "ip link property del dev other altname runh-ip-forward-was-0",
-			"network: the name runh-ip-forward-was-0, by which runh marks that ip_forward was 0, belongs to the interface other: remove it there"},
+		{
+			"ip link property add dev other altname runh-port-80-tcp", "ip link property del dev other altname runh-port-80-tcp",
+			"network: the name runh-port-80-tcp, by which runh marks the port as a guest's, belongs to the interface other: remove it there",
+		},
+		{
+			"ip link property add dev other altname runh-ip-forward-was-0", "ip link property del dev other altname runh-ip-forward-was-0",
+			"network: the name runh-ip-forward-was-0, by which runh marks that ip_forward was 0, belongs to the interface other: remove it there",
+		},
 		{"nft add table inet runh2", "nft delete table inet runh2", "network: there is a table of nftables by the name runh2, and it is no guest's: remove it"},
 	} {
 		if out, err := p.in(exec.Command("sh", "-c", x.make)).CombinedOutput(); err != nil {

@@ -832,6 +832,73 @@ func TestSeccompVMM(t *testing.T) {
 	}
 }
 
+// What stands beside QEMU has of these calls what it needs, too: a broken-out QEMU can send virtiofsd its tap, and the keeper has CAP_KILL.
+func TestSeccompBesideVMM(t *testing.T) {
+	for _, x := range []struct {
+		name             string
+		profile          *specs.LinuxSeccomp
+		allowed, refused []seccompCall
+	}{
+		{
+			"virtiofsd", shareSeccomp(),
+			[]seccompCall{
+				{nr: unix.SYS_IOCTL, args: [6]uint64{3, unix.TCGETS}},
+				{nr: unix.SYS_FCNTL, args: [6]uint64{3, unix.F_OFD_SETLK}},
+				{nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_CAPBSET_DROP, 1}},
+			},
+			[]seccompCall{
+				{nr: unix.SYS_IOCTL, args: [6]uint64{3, unix.TUNSETPERSIST, 1}},
+				{nr: unix.SYS_IOCTL, args: [6]uint64{3, 1<<32 | unix.TUNSETPERSIST, 1}},
+				{nr: unix.SYS_IOCTL, args: [6]uint64{3, unix.FS_IOC_SETFLAGS}},
+				{nr: unix.SYS_FCNTL, args: [6]uint64{3, unix.F_SETLEASE}},
+				{nr: unix.SYS_FCNTL, args: [6]uint64{3, unix.F_SETSIG, 9}},
+				{nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_SET_PDEATHSIG}},
+				{nr: unix.SYS_PRLIMIT64, args: [6]uint64{1, unix.RLIMIT_NOFILE}},
+			},
+		},
+		{
+			"keeper", keeperSeccomp(),
+			[]seccompCall{
+				{nr: unix.SYS_IOCTL, args: [6]uint64{0, unix.TCSETS}},
+				{nr: unix.SYS_FCNTL, args: [6]uint64{3, unix.F_SETFL}},
+				{nr: unix.SYS_TGKILL, args: [6]uint64{1, 2, uint64(unix.SIGURG)}},
+			},
+			[]seccompCall{
+				{nr: unix.SYS_IOCTL, args: [6]uint64{0, unix.TIOCSTI}},
+				{nr: unix.SYS_FCNTL, args: [6]uint64{3, unix.F_SETOWN, 7}},
+				{nr: unix.SYS_TGKILL, args: [6]uint64{7, 7, uint64(unix.SIGKILL)}},
+				{nr: unix.SYS_PRLIMIT64, args: [6]uint64{7, unix.RLIMIT_CPU}},
+				{nr: unix.SYS_PRCTL, args: [6]uint64{unix.PR_SET_PDEATHSIG}},
+			},
+		},
+	} {
+		for _, block := range x.profile.Syscalls {
+			for _, name := range block.Names {
+				if new(seccompTable).find(name)[1] < 0 {
+					t.Errorf("%s: x86_64 has no system call %q", x.name, name)
+				}
+			}
+		}
+		f, err := compileSeccompFor("amd64", x.profile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSeccomp(t, f.prog)
+		for _, want := range []bool{true, false} {
+			calls := x.refused
+			if want {
+				calls = x.allowed
+			}
+			for _, c := range calls {
+				c.arch = unix.AUDIT_ARCH_X86_64
+				if got := runSeccomp(t, f.prog, c) == unix.SECCOMP_RET_ALLOW; got != want {
+					t.Errorf("%s: call %d with %#x: allowed is %v", x.name, c.nr, c.args, got)
+				}
+			}
+		}
+	}
+}
+
 func FuzzCompileSeccomp(f *testing.F) {
 	docker, err := json.Marshal(dockerSeccomp(f))
 	if err != nil {
