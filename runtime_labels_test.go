@@ -121,6 +121,18 @@ func TestAppArmor(t *testing.T) {
 	}
 }
 
+// What explain lists: fields of a Linux process that this config sets.
+func TestNotForGuests(t *testing.T) {
+	c := &creation{spec: &specs.Spec{Root: &specs.Root{}, Linux: &specs.Linux{}, Process: &specs.Process{Cwd: "/"}}}
+	if got := notForGuests(c, false); len(got) != 0 {
+		t.Errorf("of an empty process: %q", got)
+	}
+	c.spec.Process.ApparmorProfile, c.spec.Process.SelinuxLabel = "docker-default", "a_u:b_r:c_t:s0"
+	if got := strings.Join(notForGuests(c, false), " "); got != "process.apparmorProfile process.selinuxLabel" {
+		t.Errorf("of one with labels: %q", got)
+	}
+}
+
 func TestLabelMounts(t *testing.T) {
 	mounts := []mountRequest{
 		{fstype: "tmpfs", data: []string{"size=1m"}},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -68,5 +69,23 @@ func TestKeeperCannotBegin(t *testing.T) {
 		if res.code != 1 || !strings.Contains(res.err, "keeper: runtime: failed to create new OS thread") || strings.Count(res.err, "\n") != 1 {
 			t.Errorf("%s: exit code %d, stderr %q", detach, res.code, res.err)
 		}
+	}
+}
+
+// A keeper that dies while start waits for it is no guest that runs. QEMU stands still, so that start has to wait.
+func TestKeeperDiesAtStart(t *testing.T) {
+	r := newHermit(t)
+	c := r.guest("app", []string{"count"}, annotated("network", "none")).create()
+	r.must(syscall.Kill(r.vmm(c), syscall.SIGSTOP))
+	open := func() int { return len(rtNames(t, "/proc/"+strconv.Itoa(c.pid)+"/fd")) }
+	before := open()
+	failed := make(chan result)
+	go func() { failed <- r.do("start", c.id) }()
+	r.eventually("the keeper has start's connection", func() bool { return open() > before })
+	r.must(syscall.Kill(c.pid, syscall.SIGKILL))
+	(<-failed).fails("the keeper died before the guest ran")
+	c.wantStatus("stopped")
+	if code := c.wait(); code != 137 {
+		t.Errorf("exit code %d, want 137", code)
 	}
 }
