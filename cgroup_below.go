@@ -25,7 +25,7 @@ func (c *cgroup) below(flags []string) (*cgroup, error) {
 		}
 		switch {
 		case slices.Contains(strings.Split(sub, "/"), ".."):
-			return nil, fmt.Errorf("--cgroup %q: must not contain \"..\"", flag)
+			return nil, fmt.Errorf("--cgroup: bad sub cgroup path %q: must not contain \"..\"", flag)
 		case !each && len(flags) > 1:
 			return nil, fmt.Errorf("--cgroup %q: of several each must be CONTROLLER:PATH", flag)
 		case each && c.v2:

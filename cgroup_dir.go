@@ -42,10 +42,10 @@ func checkUnused(dir string) error {
 		return err
 	}
 	if len(pids) > 0 {
-		return fmt.Errorf("cgroup %s is in use by %d process(es), the first is %d", dir, len(pids), pids[0])
+		return fmt.Errorf("container's cgroup is not empty: %d process(es) in %s, the first is %d", len(pids), dir, pids[0])
 	}
 	if frozen, err := cgroupDirFrozen(dir); err != nil || frozen {
-		return errors.Join(err, fmt.Errorf("cgroup %s is frozen", dir))
+		return errors.Join(err, fmt.Errorf("container's cgroup unexpectedly frozen: %s", dir))
 	}
 	return nil
 }

@@ -155,7 +155,7 @@ func checkResources(c *cgroup, r *specs.LinuxResources) error {
 		}
 	}
 	if len(r.Unified) > 0 && !c.v2 {
-		return errors.New("linux.resources.unified needs cgroup v2, this host has v1")
+		return errors.New("invalid configuration: linux.resources.unified needs cgroup v2, this host has v1")
 	}
 	return checkResourceValues(r)
 }

@@ -421,7 +421,7 @@ func TestCgroupLifecycle(t *testing.T) {
 		t.Errorf("pids %v, %v; want %d", pids, err, child.Process.Pid)
 	}
 	_, err = newCgroup("id", cgroupSpec(top+"/id", nil), false, false, nil)
-	if again := *c; !errorHas(err, "is in use by 1 process") || !errorHas(again.create(), "is in use by 1 process") {
+	if again := *c; !errorHas(err, "not empty: 1 process") || !errorHas(again.create(), "not empty: 1 process") {
 		t.Errorf("a second container in a cgroup in use: %v", err)
 	}
 	cgroupPauseTest(t, again)

@@ -120,9 +120,28 @@ func (o *criuOptions) call(kind uint64, name, log string) (c *criuCall, closeDir
 	return c, closeDirs, nil
 }
 
+// checkParent checks --parent-path, which counts from the images. criu would not name the flag.
+func (o *checkpointOptions) checkParent() error {
+	switch {
+	case o.parentPath == "":
+		return nil
+	case filepath.IsAbs(o.parentPath):
+		return fmt.Errorf("--parent-path %q: must be relative to --image-path", o.parentPath)
+	}
+	dir := filepath.Join(o.imagePath, o.parentPath)
+	st, err := os.Stat(dir)
+	if err == nil && !st.IsDir() {
+		err = &os.PathError{Op: "open", Path: dir, Err: unix.ENOTDIR}
+	}
+	if err != nil {
+		return fmt.Errorf("--parent-path %q: %w", o.parentPath, err)
+	}
+	return nil
+}
+
 // dump is checkpoint for a Linux container.
 func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) (err error) {
-	if err := checkCriuNamespaces(spec); err != nil {
+	if err := errors.Join(checkCriuNamespaces(spec), o.checkParent()); err != nil {
 		return err
 	}
 	for _, dir := range []string{o.imagePath, o.workPath} {
@@ -155,7 +174,7 @@ func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) (er
 	call.opts.text(criuRoot, c.Rootfs)
 	call.opts.flag(criuTrackMemory, o.preDump || o.parentPath != "")
 	if o.parentPath != "" {
-		call.opts.text(criuParentImages, o.parentPath) // relative to the images, says criu
+		call.opts.text(criuParentImages, o.parentPath)
 	}
 	if o.pageServer != "" {
 		if err := call.pageServer(o.pageServer, o.lazyPages); err != nil {

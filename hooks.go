@@ -40,7 +40,7 @@ func (r *hookRun) run() error {
 	stdin := encodeJSON(r.state, "")
 	for i := range r.hooks {
 		if err := r.one(&r.hooks[i], stdin); err != nil {
-			return fmt.Errorf("%s hook %s: %w", r.kind, r.hooks[i].Path, err)
+			return fmt.Errorf("error running %s hook #%d: %s: %w", r.kind, i, r.hooks[i].Path, err)
 		}
 	}
 	return nil

@@ -90,7 +90,7 @@ func TestResources(t *testing.T) {
 		{"rdma", `{"rdma":{"mlx5_1":{"hcaHandles":3,"hcaObjects":10000}}}`, "rdma/rdma.max=!rdma", "rdma/rdma.max=!rdma"}, // there is no such card
 		{
 			"unified", `{"unified":{"memory.high":"16777216","pids.max":"33","cpu.weight":"321"}}`,
-			"-linux.resources.unified needs cgroup v2", "memory/memory.high=16777216,pids/pids.max=33,cpu/cpu.weight=321",
+			"-invalid configuration: linux.resources.unified needs cgroup v2", "memory/memory.high=16777216,pids/pids.max=33,cpu/cpu.weight=321",
 		},
 		{"unified goes last", `{"pids":{"limit":20},"unified":{"pids.max":"21"}}`, "-needs cgroup v2", "pids/pids.max=21"},
 		{"unified unknown", `{"unified":{"memory.nosuch":"1"}}`, "-needs cgroup v2", "memory/x=!memory.nosuch"},

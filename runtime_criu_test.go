@@ -433,7 +433,7 @@ func TestCriuNetwork(t *testing.T) {
 	// One that fails ends the restore, and poststop ones follow.
 	setHook(c.spec, "createRuntime", shHook("echo no; exit 3"))
 	c.write()
-	r.do("restore", "--detach", "--image-path", img, "--bundle", c.dir, "--tcp-established", c.id).fails("createRuntime hook /bin/sh: exit status 3")
+	r.do("restore", "--detach", "--image-path", img, "--bundle", c.dir, "--tcp-established", c.id).fails("error running createRuntime hook #0: /bin/sh: exit status 3")
 	if order := rtRead(t, r.dir+"/order"); !strings.HasSuffix(order, "createRuntime \"status\":\"created\"\npoststop \"status\":\"stopped\"\n") {
 		t.Errorf("hooks after one that failed:\n%s", order)
 	}
@@ -540,7 +540,9 @@ func TestCriuFailures(t *testing.T) {
 		"--status-fd x":                  `"x" is not the number of a descriptor`,
 		"--empty-ns uts":                 `"uts" is not one of network`,
 		"--manage-cgroups-mode nonsense": `"nonsense" is not one of`,
-		"--parent-path ../nosuch":        "criu dump: ",
+		"--parent-path ../nosuch":        `--parent-path "../nosuch": stat `,
+		"--parent-path /tmp":             `--parent-path "/tmp": must be relative`,
+		"--parent-path ../img/file":      `--parent-path "../img/file": `,
 	} {
 		r.do(append(append([]string{"checkpoint", "--image-path", r.dir + "/x"}, strings.Fields(flags)...), c.id)...).fails(want)
 		c.wantStatus("running")

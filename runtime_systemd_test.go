@@ -132,7 +132,7 @@ func TestSystemd(t *testing.T) {
 		r.do("pause", c.id).ok()
 		c.wantStatus("paused")
 		r.do("resume", c.id).ok()
-		r.bundle([]string{"true"}, cgroupsPath("system.slice:runh:"+c.id)).tryCreate().fails("is in use by 1 process")
+		r.bundle([]string{"true"}, cgroupsPath("system.slice:runh:"+c.id)).tryCreate().fails("not empty: 1 process")
 		r.do("delete", "--force", c.id).ok()
 		r.noUnit(unit)
 	})
