@@ -5,8 +5,7 @@
 // Contract: with cgroup_stats.go the only one to call that library, which never
 // attaches a process.
 // A limit that cannot be had is an error that names the field and the
-// controller. 0 means "leave alone", in deviation from the spec also for
-// pids.limit: CRI-O sends 0 and means none.
+// controller. 0 means "leave alone", but for pids.limit (forgetZeroPids).
 
 package main
 
@@ -16,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +46,7 @@ func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []deviceR
 	if err := checkResources(c, r); err != nil {
 		return nil, err
 	}
-	limits := &cgroupLimits{resources: libraryResources(r), rootless: rootless}
+	limits := &cgroupLimits{resources: libraryResources(r, c.v2), rootless: rootless}
 	var asked []deviceRule
 	if r != nil {
 		var err error
@@ -103,7 +103,7 @@ func resourceNeeds(r *specs.LinuxResources) []resourceNeed {
 		need(p.Cpus != "", "cpu.cpus", "cpuset", "cpuset")
 		need(p.Mems != "", "cpu.mems", "cpuset", "cpuset")
 	}
-	need(r.Pids != nil && limitSet(r.Pids.Limit), "pids.limit", "pids", "pids")
+	need(r.Pids != nil && r.Pids.Limit != nil, "pids.limit", "pids", "pids")
 	if b := r.BlockIO; b != nil {
 		need(limitSet(b.Weight), "blockIO.weight", "blkio", "io")
 		need(limitSet(b.LeafWeight), "blockIO.leafWeight", "blkio", "")
@@ -157,10 +157,10 @@ func checkResources(c *cgroup, r *specs.LinuxResources) error {
 	if len(r.Unified) > 0 && !c.v2 {
 		return errors.New("invalid configuration: linux.resources.unified needs cgroup v2, this host has v1")
 	}
-	return checkResourceValues(r)
+	return checkResourceValues(r, c.v2)
 }
 
-func checkResourceValues(r *specs.LinuxResources) error {
+func checkResourceValues(r *specs.LinuxResources, v2 bool) error {
 	if m := r.Memory; m != nil {
 		for _, f := range [3]struct {
 			name  string
@@ -175,6 +175,7 @@ func checkResourceValues(r *specs.LinuxResources) error {
 			switch {
 			case !limitSet(m.Limit):
 				return fmt.Errorf("linux.resources.memory.swap %d: needs memory.limit too", *m.Swap)
+			case *m.Limit == -1 && v2: // where swap has a limit of its own
 			case *m.Limit == -1 || *m.Swap < *m.Limit:
 				return fmt.Errorf("linux.resources.memory.swap %d: must not be below memory.limit %d, which it includes", *m.Swap, *m.Limit)
 			}
@@ -186,10 +187,8 @@ func checkResourceValues(r *specs.LinuxResources) error {
 	if b := r.BlockIO; b != nil && limitSet(b.Weight) && (*b.Weight < 10 || *b.Weight > 1000) {
 		return fmt.Errorf("linux.resources.blockIO.weight %d: must be 10 to 1000, or 0 (leave alone)", *b.Weight)
 	}
-	for file := range r.Unified {
-		if controller, rest, ok := strings.Cut(file, "."); !ok || controller == "" || rest == "" || strings.Contains(file, "/") {
-			return fmt.Errorf("linux.resources.unified %q: must be the name of a file, \"controller.parameter\"", file)
-		}
+	if err := checkUnified(r.Unified); err != nil {
+		return err
 	}
 	for _, h := range r.HugepageLimits {
 		// <size><unit>B, as in the names of the hugetlb files.
@@ -203,7 +202,7 @@ func checkResourceValues(r *specs.LinuxResources) error {
 
 // libraryResources translates, without devices and kernelTCP. The limit of
 // kernel memory as such is gone from the kernel and is ignored, as everywhere.
-func libraryResources(r *specs.LinuxResources) *cgroups.Resources {
+func libraryResources(r *specs.LinuxResources, v2 bool) *cgroups.Resources {
 	out := &cgroups.Resources{}
 	if r == nil {
 		return out
@@ -221,8 +220,12 @@ func libraryResources(r *specs.LinuxResources) *cgroups.Resources {
 		out.CpuBurst, out.CPUIdle = p.Burst, p.Idle
 		out.CpusetCpus, out.CpusetMems = p.Cpus, p.Mems
 	}
-	if r.Pids != nil && limitSet(r.Pids.Limit) {
-		out.PidsLimit = r.Pids.Limit
+	if r.Pids != nil && r.Pids.Limit != nil {
+		limit := *r.Pids.Limit
+		if limit == 0 {
+			limit = 1 // the same to a process that exists; systemd takes no 0
+		}
+		out.PidsLimit = &limit
 	}
 	if b := r.BlockIO; b != nil {
 		out.BlkioWeight, out.BlkioLeafWeight = limitValue(b.Weight), limitValue(b.LeafWeight)
@@ -231,6 +234,9 @@ func libraryResources(r *specs.LinuxResources) *cgroups.Resources {
 		}
 		throttle := func(list []specs.LinuxThrottleDevice) (out []*cgroups.ThrottleDevice) {
 			for _, d := range list {
+				if d.Rate == 0 && v2 {
+					d.Rate = math.MaxUint64 // "max", which v1 writes as 0
+				}
 				out = append(out, cgroups.NewThrottleDevice(d.Major, d.Minor, d.Rate))
 			}
 			return out
@@ -304,7 +310,7 @@ func (c *cgroup) update(r *specs.LinuxResources) error {
 	if err := checkResources(c, r); err != nil {
 		return err
 	}
-	out := libraryResources(r)
+	out := libraryResources(r, c.v2)
 	if c.unit != nil {
 		if c.v2 { // a property would not ask whether the memory is in use
 			if err := cgroupfs2.CheckMemoryUsage(c.places[0].dir, out); err != nil {
@@ -321,13 +327,18 @@ func (c *cgroup) update(r *specs.LinuxResources) error {
 	return c.setKernelTCP(r.Memory.KernelTCP)
 }
 
-// set has the library write r.
+// set has the library write r, and writes what it has as files itself.
 func (c *cgroup) set(r *cgroups.Resources, rootless bool) error {
-	m, err := c.manager(r, rootless)
+	known := *r
+	known.Unified = nil
+	m, err := c.manager(&known, rootless)
 	if err != nil {
 		return err
 	}
-	return limitError(m.Set(r))
+	if err := m.Set(&known); err != nil {
+		return limitError(err)
+	}
+	return c.setUnified(r.Unified)
 }
 
 // stats reads the statistics of all controllers.

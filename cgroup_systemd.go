@@ -14,7 +14,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path"
 	"strconv"
@@ -141,7 +140,6 @@ func (u *systemdUnit) start(c *cgroup, pid int) error {
 		{"MemoryAccounting", true},
 		{"CPUAccounting", true},
 		{"TasksAccounting", true},
-		{"TasksMax", uint64(math.MaxUint64)}, // no limit, unless one follows: systemd's own default would be one
 		{map[bool]string{true: "IOAccounting", false: "BlockIOAccounting"}[c.v2], true},
 	}
 	if u.isSlice() {

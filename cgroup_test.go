@@ -222,7 +222,7 @@ func TestCheckResources(t *testing.T) {
 		{"unified outside", &specs.LinuxResources{Unified: map[string]string{"../memory.high": "1"}}, "must be the name of a file"},
 		{"unified without parameter", &specs.LinuxResources{Unified: map[string]string{"memory": "1"}}, "must be the name of a file"},
 	} {
-		if err := checkResourceValues(tc.r); !errorHas(err, tc.err) {
+		if err := checkResourceValues(tc.r, false); !errorHas(err, tc.err) {
 			t.Errorf("%s: %v, want %q", tc.name, err, tc.err)
 		}
 	}
@@ -238,16 +238,19 @@ func TestResourceNeedsV2(t *testing.T) {
 }
 
 func TestLibraryResources(t *testing.T) {
-	got := libraryResources(dockerResources())
+	got := libraryResources(dockerResources(), false)
 	if got.Memory != 64<<20 || got.MemorySwap != 128<<20 || got.CpuQuota != 50000 || got.CpuPeriod != 100000 || *got.PidsLimit != 20 {
 		t.Errorf("got %+v", got)
 	}
-	// 0 is "leave alone", also for pids.limit; an empty map is no map.
-	zero := libraryResources(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(0))}, Unified: map[string]string{}})
+	// An empty map is no map, and 0 tasks are the one that there is.
+	if one := libraryResources(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(0))}}, true); *one.PidsLimit != 1 {
+		t.Errorf("pids.limit 0 is %d, want 1", *one.PidsLimit)
+	}
+	zero := libraryResources(&specs.LinuxResources{Unified: map[string]string{}}, true)
 	if zero.PidsLimit != nil || zero.Unified != nil || zero.CpuWeight != 0 {
 		t.Errorf("zeros: %+v", zero)
 	}
-	if got := libraryResources(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: new(uint64(1024))}}); got.CpuWeight != 100 {
+	if got := libraryResources(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: new(uint64(1024))}}, true); got.CpuWeight != 100 {
 		t.Errorf("1024 shares are weight %d, want 100", got.CpuWeight)
 	}
 }

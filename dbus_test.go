@@ -203,7 +203,7 @@ func TestLimitProperties(t *testing.T) {
 		Unified: map[string]string{
 			"memory.high": "max", "pids.max": " 7 ", "cpu.max": "max 5000", "cpuset.mems": "0", "io.weight": "default 50", "memory.oom.group": "1", "cpu.weight": "x",
 		},
-	})
+	}, true)
 	v2 := fmt.Sprint([]unitProperty{
 		{"MemoryMax", uint64(64)},
 		{"MemoryLow", uint64(32)},
@@ -227,6 +227,10 @@ func TestLimitProperties(t *testing.T) {
 	v1 := "[{MemoryLimit 64} {CPUShares 1024} {CPUQuotaPerSecUSec 130000} {TasksMax 18446744073709551615}]"
 	if got, err := limitProperties(r, false, 239); err != nil || fmt.Sprint(got) != v1 {
 		t.Errorf("v1, old: %v, %v\nwant %v", got, err, v1)
+	}
+	idle := &cgroups.Resources{Unified: map[string]string{"cpu.idle": "1"}}
+	if got, err := limitProperties(idle, true, 252); err != nil || fmt.Sprint(got) != "[{CPUWeight 0}]" {
+		t.Errorf("unified cpu.idle: %v, %v", got, err)
 	}
 	if got, err := limitProperties(&cgroups.Resources{}, true, 252); err != nil || len(got) > 0 {
 		t.Errorf("nothing: %v, %v", got, err)

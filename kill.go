@@ -12,9 +12,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,15 +40,15 @@ func cmdKill(g *globals, args []string) error {
 }
 
 // kill signals the init, or all processes. SIGKILL to an init that is not the
-// first process of a pid namespace means all, too: the kernel would leave the
-// others alive. Nothing frozen can die on cgroup v1, so SIGKILL thaws.
+// first process of a pid namespace means all, too, and those that it has left:
+// the kernel would leave them alive. Nothing frozen can die on cgroup v1, so SIGKILL thaws.
 func (c *container) kill(sig unix.Signal, all bool) error {
 	if !all {
 		if c.Phase == phaseCreating {
 			return errNotRunning
 		}
 		all = sig == unix.SIGKILL && !c.ownPidNamespace()
-		if err := c.signalInit(sig); err != nil {
+		if err := c.signalInit(sig); err != nil && !(all && errors.Is(err, errNotRunning) && c.leftBehind()) {
 			return err
 		}
 	}
@@ -61,6 +63,12 @@ func (c *container) kill(sig unix.Signal, all bool) error {
 		return openCgroup(c.Cgroup).thaw()
 	}
 	return nil
+}
+
+// leftBehind: has the init left processes in the cgroup?
+func (c *container) leftBehind() bool {
+	pids, err := openCgroup(c.Cgroup).pids()
+	return err == nil && len(pids) > 0
 }
 
 // signalInit sends one signal to the container's first process, or says that it
@@ -93,12 +101,15 @@ func (c *container) signalInit(sig unix.Signal) error {
 	return fmt.Errorf("signal %d to process %d: %w", int(sig), c.Pid, err)
 }
 
-// ownPidNamespace: is the init process 1 of its pid namespace? If it is gone the
-// answer does not matter.
+// ownPidNamespace: is the init process 1 of its pid namespace, or was it? Of one
+// that is gone the config tells.
 func (c *container) ownPidNamespace() bool {
 	data, err := readFile("/proc/"+strconv.Itoa(c.Pid)+"/status", 64<<10)
-	if err != nil {
-		return true
+	if err != nil || !c.alive() {
+		spec, err := c.snapshot()
+		return err != nil || slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+			return n.Type == specs.PIDNamespace && n.Path == ""
+		})
 	}
 	for line := range strings.Lines(string(data)) {
 		// proc_pid_status(5): the pid in each nested namespace, innermost last.

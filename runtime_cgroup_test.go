@@ -69,7 +69,7 @@ func TestResources(t *testing.T) {
 		{"realtime", `{"cpu":{"realtimePeriod":1000000,"realtimeRuntime":5000}}`, "cpu/cpu.rt_period_us=1000000,cpu/cpu.rt_runtime_us=5000", "-has nothing like it"},
 		{"cpuset", `{"cpu":{"cpus":"0","mems":"0"}}`, "cpuset/cpuset.cpus=0,cpuset/cpuset.mems=0", "cpuset/cpuset.cpus=0,cpuset/cpuset.mems=0"},
 		{"pids", `{"pids":{"limit":20}}`, "pids/pids.max=20", "pids/pids.max=20"},
-		{"pids 0 is no limit", `{"pids":{"limit":0}}`, "pids/pids.max=max", "pids/pids.max=max"},
+		{"pids 0 is no limit", `{"pids":{"limit":0}}`, "pids/pids.max=max", "pids/pids.max=max"}, // before 1.3 of the specification, see TestPidsZero
 		{
 			"throttle", `{"blockIO":{"throttleReadBpsDevice":[{` + disk + `,"rate":1048576}],"throttleWriteBpsDevice":[{` + disk + `,"rate":2097152}],
 				"throttleReadIOPSDevice":[{` + disk + `,"rate":300}],"throttleWriteIOPSDevice":[{` + disk + `,"rate":400}]}}`,
@@ -93,6 +93,17 @@ func TestResources(t *testing.T) {
 			"-invalid configuration: linux.resources.unified needs cgroup v2", "memory/memory.high=16777216,pids/pids.max=33,cpu/cpu.weight=321",
 		},
 		{"unified goes last", `{"pids":{"limit":20},"unified":{"pids.max":"21"}}`, "-needs cgroup v2", "pids/pids.max=21"},
+		{"unlimited memory with swap", `{"memory":{"limit":-1,"swap":33554432}}`, "-must not be below memory.limit", "memory/memory.max=max,memory/memory.swap.max=33554432"},
+		{
+			"throttle by 0", `{"blockIO":{"throttleReadBpsDevice":[{` + disk + `,"rate":0}],"throttleWriteBpsDevice":[{` + disk + `,"rate":2097152}]}}`,
+			"blkio/blkio.throttle.write_bps_device=" + diskName + " 2097152", "io/io.max=" + diskName + " rbps=max wbps=2097152 riops=max wiops=max",
+		},
+		{"unified wrong", `{"unified":{"cpu.weight":"many"}}`, "-needs cgroup v2", `-linux.resources.unified "cpu.weight" = "many"`},
+		{"unified frozen", `{"unified":{"cgroup.freeze":"1"}}`, "-needs cgroup v2", `-unified "cgroup.freeze": is no limit`},
+		{"unified killed", `{"unified":{"cgroup.kill":"1"}}`, "-needs cgroup v2", `-unified "cgroup.kill": is no limit`},
+		{"unified threaded", `{"unified":{"cgroup.type":"threaded"}}`, "-needs cgroup v2", `-unified "cgroup.type": is no limit`},
+		{"unified moved", `{"unified":{"cgroup.procs":"1"}}`, "-needs cgroup v2", `-unified "cgroup.procs": is no limit`},
+		{"unified depth", `{"unified":{"cgroup.max.depth":"3"}}`, "-needs cgroup v2", "pids/cgroup.max.depth=3"},
 		{"unified unknown", `{"unified":{"memory.nosuch":"1"}}`, "-needs cgroup v2", "memory/x=!memory.nosuch"},
 		{"nothing", `{"memory":{"limit":0,"swap":0,"reservation":0},"cpu":{"shares":0,"quota":0,"period":0},"blockIO":{"weight":0}}`, "pids/pids.max=max", "pids/pids.max=max"},
 	} {
@@ -175,6 +186,24 @@ func (r *rt) offers(controller, file string) bool {
 	defer os.Remove(dir)
 	_, err := os.Stat(filepath.Join(dir, file))
 	return err == nil || strings.Contains(file, "sw")
+}
+
+// Before version 1.3 of the specification pids.limit 0 was the word for no limit, and CRI-O's configs are of that kind.
+func TestPidsZero(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("others go by their own version")
+	for _, x := range []struct{ version, limit, updated string }{{"1.0.2", "max", "9"}, {"1.2.1", "max", "9"}, {"1.3.0", "1", "1"}} {
+		c := r.bundle([]string{"sleep", "1000"}, resources(t, `{"pids":{"limit":0}}`), func(s *specs.Spec) { s.Version = x.version }).create().start()
+		c.wantLimit(limitPids, x.limit, x.limit)
+		update := func(text string) {
+			cmd := r.cmd("update", "--resources", "-", c.id)
+			cmd.Stdin = strings.NewReader(text)
+			r.doCmd(cmd).ok()
+		}
+		update(`{"pids":{"limit":9}}`)
+		update(`{"pids":{"limit":0}}`)
+		c.wantLimit(limitPids, x.updated, x.updated)
+	}
 }
 
 // Limits bite, in the container and in what exec adds.

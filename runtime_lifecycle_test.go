@@ -206,6 +206,25 @@ func TestKillAll(t *testing.T) {
 	}
 }
 
+// What an init without a pid namespace of its own has left is reached by KILL, and by no other signal, which is for the
+// init alone. A container of which nothing is left is not running.
+func TestKillLeft(t *testing.T) {
+	r := newRT(t)
+	c := r.sh("sleep 1000 & sleep 1001 & exit 3", func(s *specs.Spec) { dropNS(s, specs.PIDNamespace) }).create().start()
+	if code := c.wait(); code != 3 {
+		t.Errorf("exit code %d, want 3", code)
+	}
+	r.do("kill", c.id, "TERM").fails("container not running")
+	if n := len(r.processes()); n != 2 {
+		t.Errorf("%d processes are left, want 2", n)
+	}
+	r.do("kill", c.id, "KILL").ok()
+	r.eventually("none is left", func() bool { return len(r.processes()) == 0 })
+	if r.isRunh() { // runc says nothing
+		r.do("kill", c.id, "KILL").fails("container not running")
+	}
+}
+
 func TestDeleteForms(t *testing.T) {
 	t.Run("created", func(t *testing.T) { // runc's practice, which callers rely on, not the specification's letter
 		r := newRT(t)

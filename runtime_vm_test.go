@@ -29,7 +29,7 @@ const vmLimit = 13 * time.Minute
 func vmMachines() []vmMachine {
 	const kernel = "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
 	const limits = " TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"
-	const commands = " TestUpdateResources TestUpdateMemoryAndSwap TestUpdateBites TestPause TestPausedEnds TestEventsStats TestEventsOOM TestLifecycle TestKillAll"
+	const commands = " TestPidsZero TestKillLeft TestUpdateResources TestUpdateMemoryAndSwap TestUpdateBites TestPause TestPausedEnds TestEventsStats TestEventsOOM TestLifecycle TestKillAll"
 	return []vmMachine{
 		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"},
 		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup TestCriu"},

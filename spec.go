@@ -43,7 +43,13 @@ func loadSpec(bundle string) (*specs.Spec, []byte, error) {
 // decodeSpec also serves the commands that read the snapshot.
 func decodeSpec(data []byte) (*specs.Spec, error) {
 	spec := new(specs.Spec)
-	return spec, decodeJSON(string(data), spec)
+	if err := decodeJSON(string(data), spec); err != nil {
+		return nil, err
+	}
+	if spec.Linux != nil {
+		forgetZeroPids(spec.Version, spec.Linux.Resources)
+	}
+	return spec, nil
 }
 
 // rootfsPath returns the directory that root.path names, with every link in it

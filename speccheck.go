@@ -56,6 +56,19 @@ func checkVersion(s *specs.Spec) error {
 	return nil
 }
 
+// forgetZeroPids: since version 1.3 of the specification pids.limit may be left
+// out, and 0 is a limit. Before that it could not be left out, and 0 was what
+// programs wrote who wanted none: CRI-O does.
+func forgetZeroPids(version string, r *specs.LinuxResources) {
+	if r == nil || r.Pids == nil || limitSet(r.Pids.Limit) {
+		return
+	}
+	parts := strings.Split(version+"..", ".")
+	if minor, err := strconv.Atoi(parts[1]); err == nil && parts[0] == "1" && minor < 3 {
+		r.Pids.Limit = nil
+	}
+}
+
 func checkProcess(s *specs.Spec) error {
 	p := s.Process
 	if p == nil {

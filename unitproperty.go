@@ -113,6 +113,10 @@ func unifiedProperties(unified map[string]string, version int) ([]unitProperty, 
 			if mask, err := numberMask(text); err == nil && version >= systemdHasCpuset {
 				all = append(all, unitProperty{map[string]string{"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}[file], mask})
 			}
+		case "cpu.idle":
+			if text == "1" && version >= systemdHasIdle {
+				all = append(all, unitProperty{"CPUWeight", uint64(0)}) // "idle"
+			}
 		default:
 			name, known := map[string]string{
 				"cpu.weight": "CPUWeight", "io.weight": "IOWeight", "pids.max": "TasksMax", "memory.max": "MemoryMax", "memory.high": "MemoryHigh",

@@ -39,6 +39,13 @@ func cmdUpdate(g *globals, args []string) error {
 		return err
 	}
 	defer c.close()
+	if r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit == 0 {
+		spec, err := c.snapshot()
+		if err != nil {
+			return err
+		}
+		forgetZeroPids(spec.Version, r) // the engine that wrote the config speaks the same version here
+	}
 	warning := ""
 	if c.Kind == "hermit" && c.Hermit != nil {
 		warning, err = c.Hermit.follow(r)
@@ -247,7 +254,7 @@ func limitsBefore(r, old *specs.LinuxResources) *specs.LinuxResources {
 	if r.CPU != nil && limitSet(r.CPU.Quota) {
 		out.CPU.Quota = &unlimited
 	}
-	if r.Pids != nil && limitSet(r.Pids.Limit) {
+	if r.Pids != nil && r.Pids.Limit != nil {
 		out.Pids.Limit = &unlimited
 	}
 	overlayResources(out, old)
@@ -287,7 +294,7 @@ func overlayResources(to, from *specs.LinuxResources) {
 		}
 	}
 	if f := from.Pids; f != nil {
-		named(&orNew(&to.Pids).Limit, f.Limit)
+		given(&orNew(&to.Pids).Limit, f.Limit)
 	}
 	if f := from.BlockIO; f != nil {
 		t := orNew(&to.BlockIO)

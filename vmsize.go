@@ -103,7 +103,7 @@ func pidsLimit(r *specs.LinuxResources) (limit int64, field string) {
 		if n, err := strconv.ParseInt(r.Unified["pids.max"], 10, 64); err == nil {
 			return n, "linux.resources.unified pids.max"
 		}
-	case r.Pids != nil && limitSet(r.Pids.Limit):
+	case r.Pids != nil && r.Pids.Limit != nil:
 		return *r.Pids.Limit, "linux.resources.pids.limit"
 	}
 	return -1, ""
