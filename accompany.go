@@ -14,7 +14,6 @@ import (
 // runSetup accompanies the init to the point where the file system stands.
 func (c *creation) runSetup() error {
 	p := c.init
-	copies := 0
 	for {
 		place, err := p.wait()
 		if err != nil {
@@ -24,7 +23,7 @@ func (c *creation) runSetup() error {
 			reapChild(p.pid) // the half that only forked
 			c.child = int(p.namespaces.forked.value())
 		}
-		switch place {
+		switch place & 0xff {
 		case placeUser:
 			err = writeIDMaps(c.child, c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings)
 			if err == nil {
@@ -40,9 +39,8 @@ func (c *creation) runSetup() error {
 			if err == nil {
 				err = p.proceed()
 			}
-		case placeCopyUp:
-			err = copyUp(p.rootfs, p.copyUps[copies], fmt.Sprintf("/proc/%d/cwd", c.child))
-			copies++
+		case placeCovered, placeIDMap, placeCopyUp:
+			err = c.meetMount(&p.mounts[place>>8], place&0xff)
 			if err == nil {
 				err = p.proceed()
 			}
@@ -55,6 +53,28 @@ func (c *creation) runSetup() error {
 			return err
 		}
 	}
+}
+
+// meetMount does the parent's part of one mount.
+func (c *creation) meetMount(m *mountRequest, place uint64) error {
+	p := c.init
+	switch place {
+	case placeCovered:
+		fd := p.received
+		p.received = -1
+		return p.takeCovered(m, fd)
+	case placeIDMap:
+		if err := mapTree(p.received, m.mapNS, m.ridmap); err != nil {
+			return fmt.Errorf("mount %s on %s: map its ids: %w", m.source, m.dest, err)
+		}
+		unix.Close(p.received)
+		p.received = -1
+	case placeCopyUp:
+		if err := copyUp(m, fmt.Sprintf("/proc/%d/cwd", c.child)); err != nil {
+			return fmt.Errorf("tmpcopyup %s: %w", m.dest, err)
+		}
+	}
+	return nil
 }
 
 // atMounted: the namespaces and the file system are there, the host's files

@@ -1,38 +1,105 @@
-// tmpcopyup: a tmpfs that begins with a copy of what it covers. Engines ask for
-// it for /run and /tmp of images whose rootfs is read-only.
+// What a tmpfs has of the directory that it covers: the mode, if the options name
+// none; with tmpcopyup a copy of it, owner included, which engines ask for in
+// images whose rootfs is read-only (/run, /tmp). Where nothing was, a tmpfs is as
+// the kernel makes it: 1777.
 package main
 
 import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// copyUp copies the directory dest of the image into another directory, here
-// the init's cwd. Both trees are only walked by descriptors, and no link is
-// followed: the image is hostile.
-func copyUp(rootfs, dest, into string) error {
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("tmpcopyup %s: %w", dest, err)
+// modeRoom is what "mode=0000," takes.
+const modeRoom = len("mode=0000,")
+
+// looksBelow says whether the mount depends on what it covers.
+func (m *mountRequest) looksBelow() bool {
+	return m.fstype == "tmpfs" && (m.tmpcopyup || !m.hasOption("mode"))
+}
+
+// hasOption says whether the file system's options set this one.
+func (m *mountRequest) hasOption(name string) bool {
+	for _, word := range m.data {
+		for option := range strings.SplitSeq(word, ",") {
+			if strings.HasPrefix(option, name+"=") {
+				return true
+			}
+		}
 	}
-	defer unix.Close(root)
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	from, err := unix.Openat2(root, beneath(dest), &how)
+	return false
+}
+
+// takeCovered looks at what a tmpfs is about to cover, and takes the descriptor.
+func (p *initPlan) takeCovered(m *mountRequest, fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("mount tmpfs on %s: %w", m.dest, os.NewSyscallError("fstat", err))
+	}
+	if !m.hasOption("mode") {
+		text := strings.Join(append([]string{fmt.Sprintf("mode=%04o", st.Mode&0o7777)}, m.data...), ",")
+		copy(p.view(m.options, len(text)), text)
+	}
+	if m.tmpcopyup {
+		m.covered = fd
+		return nil
+	}
+	return unix.Close(fd)
+}
+
+// copyUp copies what the mount has covered into another directory, here the
+// init's cwd. Both trees are only walked by descriptors, and no link is followed:
+// the image is hostile.
+func copyUp(m *mountRequest, into string) error {
+	if m.covered == 0 {
+		return nil
+	}
+	defer unix.Close(m.covered)
+	from, err := unix.Openat(m.covered, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("tmpcopyup %s: %w", dest, err)
+		return err
 	}
 	to, err := unix.Open(into, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		unix.Close(from)
-		return fmt.Errorf("tmpcopyup %s: %w", dest, err)
+		return err
 	}
-	if err := copyTree(from, to); err != nil {
-		return fmt.Errorf("tmpcopyup %s: %w", dest, err)
+	if err := copyOwner(m, from, to); err != nil {
+		unix.Close(from)
+		unix.Close(to)
+		return err
 	}
-	return nil
+	return copyTree(from, to)
+}
+
+// copyOwner gives the tmpfs the owner of what it covers, where the options name
+// none. The mode again after that, for a change of owner clears the set-id bits.
+func copyOwner(m *mountRequest, from, to int) error {
+	var old, now unix.Stat_t
+	if err := unix.Fstat(from, &old); err != nil {
+		return err
+	}
+	if err := unix.Fstat(to, &now); err != nil {
+		return err
+	}
+	uid, gid := int(old.Uid), int(old.Gid)
+	if m.hasOption("uid") {
+		uid = int(now.Uid)
+	}
+	if m.hasOption("gid") {
+		gid = int(now.Gid)
+	}
+	if uid == int(now.Uid) && gid == int(now.Gid) {
+		return nil
+	}
+	if err := unix.Fchown(to, uid, gid); err != nil {
+		return err
+	}
+	return unix.Fchmod(to, now.Mode&0o7777)
 }
 
 // copyTree copies a directory's entries and closes both descriptors.

@@ -154,6 +154,7 @@ func (c *creation) readBundle() error {
 		if err != nil {
 			return err
 		}
+		r.inRootfs(rootfs)
 		p.mounts = append(p.mounts, r)
 	}
 	if hasSELinux() && spec.Linux.MountLabel != "" {

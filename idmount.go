@@ -26,6 +26,19 @@ func (c *creation) openTrees() error {
 		if !m.bind || m.remount || !m.idmap && !(user && os.Geteuid() == 0) {
 			continue
 		}
+		if m.within != "" {
+			if m.idmap {
+				ns, err := c.mapFor(maps, m)
+				if err == nil {
+					m.mapNS, err = unix.FcntlInt(uintptr(ns), unix.F_DUPFD_CLOEXEC, 0)
+				}
+				if err != nil {
+					return fmt.Errorf("mount %s on %s: map its ids: %w", m.source, m.dest, err)
+				}
+				c.closers = append(c.closers, m.mapNS)
+			}
+			continue
+		}
 		tree, err := openTree(m, p.linux.RootfsPropagation)
 		if err != nil {
 			return fmt.Errorf("mount %s on %s: %w", m.source, m.dest, err)
@@ -152,14 +165,23 @@ func mapNamespace(uids, gids []specs.LinuxIDMapping) (int, error) {
 
 // clone is the mount that a bind attaches: the parent's, where that has been
 // mapped; otherwise one of our own making, in which nobody here can undo what
-// the host has locked, unless the way to the source is closed to us.
+// the host has locked, unless the way to the source is closed to us. What lies in
+// the container's own rootfs is cloned here in any case, and mapped by the parent.
 func (r *rootfs) clone(m *mountRequest) any {
-	if m.idmap {
-		return m.tree
-	}
 	flags := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	if m.recursive {
 		flags |= unix.AT_RECURSIVE
+	}
+	if m.within != "" {
+		tree := r.call(unix.SYS_OPEN_TREE, r.open(m.within, unix.O_PATH, 0), "", flags|unix.AT_EMPTY_PATH)
+		if m.idmap {
+			r.sendDescriptor(tree, placeOf(placeIDMap, m.index))
+			r.await()
+		}
+		return tree
+	}
+	if m.idmap {
+		return m.tree
 	}
 	ours := r.call(unix.SYS_OPEN_TREE, at_FDCWD, m.source, flags)
 	if m.tree == 0 {

@@ -8,6 +8,9 @@
 //	placeUser     a user namespace waits for its id maps
 //	placeTime     a time namespace waits for its offsets
 //	placeNetwork  a network namespace waits for devices of the host
+//	placeCovered  a tmpfs is about to cover a directory, which comes with the
+//	              message: its mode is taken over
+//	placeIDMap    a clone of mounts waits for its id map
 //	placeCopyUp   the cwd is a tmpfs that wants a copy of what it covers
 //	placeConsole  the terminal exists; its master comes with the message
 //	placeMounted  the root file system is built, the host's is still there:
@@ -30,6 +33,8 @@ const (
 	placeUser = 1 + iota
 	placeTime
 	placeNetwork
+	placeCovered
+	placeIDMap
 	placeCopyUp
 	placeConsole
 	placeMounted
@@ -37,6 +42,9 @@ const (
 	placeArmed
 	placeListener
 )
+
+// placeOf is a place that belongs to one of the mounts.
+func placeOf(place uint64, mount int) uint64 { return place | uint64(mount)<<8 }
 
 // initPlan is what the program is made from. Everything in it has been checked.
 type initPlan struct {
@@ -52,7 +60,6 @@ type initPlan struct {
 	inCgroup  bool // from here on,
 	ownCgroup bool // and in its namespace
 	root      rootfs
-	copyUps   []string // destinations of tmpcopyup mounts, in the order of their placeCopyUp
 }
 
 // writeSetup writes everything up to placeMounted.
@@ -229,19 +236,23 @@ func (c *initPlan) buildRoot() error {
 	r := &c.root
 	r.mountRoot(c.rootfs, c.spec.Linux.RootfsPropagation, c.namespaces.has(unix.CLONE_NEWNS))
 	ownDev := true // does the container get a /dev to be filled?
-	for _, m := range c.mounts {
+	for i := range c.mounts {
+		m := &c.mounts[i]
+		m.index = i
 		if m.fstype == "cgroup" || m.fstype == "cgroup2" {
 			c.enterCgroup()
-			r.mountCgroups(m, cgroupMountPlan(c.cgroup, false))
+			r.mountCgroups(*m, cgroupMountPlan(c.cgroup, false))
 			continue
+		}
+		if m.looksBelow() || m.idmap && m.within != "" {
+			c.joinCgroups() // before the init meets the parent, which only some mounts do
 		}
 		if err := r.mount(m); err != nil {
 			return err
 		}
 		if m.tmpcopyup {
-			c.copyUps = append(c.copyUps, m.dest)
 			c.call(unix.SYS_FCHDIR, r.open(m.dest, unix.O_PATH|unix.O_DIRECTORY, 0))
-			c.meet(placeCopyUp)
+			c.meet(placeOf(placeCopyUp, i))
 		}
 		if m.dest == "/dev" && m.bind {
 			ownDev = false

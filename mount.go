@@ -118,16 +118,21 @@ type mountRequest struct {
 	idmap, ridmap        bool
 	uids, gids           []specs.LinuxIDMapping
 	tree                 int    // descriptor in the stub of a clone that the parent has made, see openTrees
+	mapNS                int    // a user namespace with the maps, where the init makes that clone
+	within               string // the source is this name in the container's own rootfs, see inRootfs
+	index                int    // in the list, by which the init names it
+	covered              int    // what a tmpfs with tmpcopyup covers, once the init has sent it, 0: nothing
 	set, clear           uint64 // attributes of the mount,
 	rset, rclear         uint64 // and of all below it
 	flags                uintptr
 	propagation          uintptr
-	data                 []string // what is left is for the file system
+	data                 []string // what is left is for the file system,
+	options              addr     // where it is written in the stub, with room for a mode before it
 	xattr                string   // SELinux label of the root, where data cannot say it
 }
 
 // readMount reads one mount of the spec. Words it does not know are the file
-// system's business.
+// system's business, and an error where the mount makes none.
 func readMount(m specs.Mount, bundle string) (mountRequest, error) {
 	r := mountRequest{dest: filepath.Clean("/" + m.Destination), source: m.Source, fstype: m.Type}
 	r.uids, r.gids = m.UIDMappings, m.GIDMappings
@@ -167,6 +172,13 @@ options:
 		if !filepath.IsAbs(r.source) {
 			r.source = filepath.Join(bundle, r.source)
 		}
+	}
+	if (r.bind || r.remount) && len(r.data) > 0 {
+		kind := "bind mounts"
+		if !r.bind {
+			kind = "remounts"
+		}
+		return r, fmt.Errorf("mount %s: option %q is unknown: %s cannot have any filesystem-specific options applied (runh features lists the words)", m.Destination, r.data[0], kind)
 	}
 	if r.tmpcopyup && r.fstype != "tmpfs" {
 		return r, fmt.Errorf("mount %s: option tmpcopyup is for tmpfs, not for %q", m.Destination, r.fstype)

@@ -292,6 +292,12 @@ func (p *program) equal(a addr, v uint32, to *label) {
 	c.on(unix.ETIMEDOUT, to)
 }
 
+// differ goes to a label when that word is another than v, which may be a value
+// that is known only when the program runs.
+func (p *program) differ(a addr, v any, to *label) {
+	p.call(unix.SYS_FUTEX, a, futexWait, v, p.words(0, 0)).ignore(unix.ETIMEDOUT).on(unix.EAGAIN, to)
+}
+
 const futexWait, futexWake = 0, 1
 
 // refuse fails with a sentence of ours instead of the kernel's.

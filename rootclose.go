@@ -22,6 +22,7 @@ func (r *rootfs) mask(path string) {
 	r.at("mask %s", path)
 	var skip, directory label
 	t := r.open(path, unix.O_PATH, 0).on(unix.ENOENT, &skip).on(unix.ENOTDIR, &skip)
+	r.refuseRoot(t)
 	r.call(unix.SYS_FCHDIR, t).ignore(unix.ENOTDIR).ifZero(&directory)
 	tree := r.call(unix.SYS_OPEN_TREE, r.null, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	r.call(unix.SYS_MOVE_MOUNT, tree, "", t, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
@@ -31,15 +32,19 @@ func (r *rootfs) mask(path string) {
 	r.place(&skip)
 }
 
-// readOnly makes what is below a path read-only.
+// readOnly makes what is below a path read-only: the mount itself that begins
+// there, and the root's is one; otherwise a clone of it on the same place.
 func (r *rootfs) readOnly(path string) {
 	r.at("make %s read-only", path)
-	var skip label
-	t := r.open(path, unix.O_PATH, 0).on(unix.ENOENT, &skip).on(unix.ENOTDIR, &skip)
+	var clone, done label
+	t := r.open(path, unix.O_PATH, 0).on(unix.ENOENT, &done).on(unix.ENOTDIR, &done)
+	r.setattr(t, unix.MOUNT_ATTR_RDONLY, 0, 0).on(unix.EINVAL, &clone)
+	r.jump(&done)
+	r.place(&clone)
 	tree := r.call(unix.SYS_OPEN_TREE, t, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
 	r.setattr(tree, unix.MOUNT_ATTR_RDONLY, 0, 0)
 	r.call(unix.SYS_MOVE_MOUNT, tree, "", t, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	r.place(&skip)
+	r.place(&done)
 }
 
 // chroot is what is left where pivot_root would change the host's root.
