@@ -69,9 +69,10 @@ next:
 	return devices, nil
 }
 
-// makeDevices makes the nodes, through the descriptor of their directory. What
-// the image has under such a name gives way. In a user namespace mknod is
-// refused, and the host's own node is bound there instead.
+// makeDevices makes the nodes, through the descriptor of their directory. A node
+// that is there, of the right type, number and mode, stays: it may be the host's. All
+// else that the image has under such a name gives way. In a user namespace mknod
+// is refused, and the host's own node is bound there instead.
 func (r *rootfs) makeDevices(devices []device) {
 	dirs := map[string]any{}
 	for _, d := range devices {
@@ -87,6 +88,7 @@ func (r *rootfs) makeDevices(devices []device) {
 		r.call(unix.SYS_MKNODAT, fd, name, mode, d.dev).on(unix.EEXIST, &exists).on(unix.EPERM, &refused)
 		r.jump(&made)
 		r.place(&exists)
+		r.ifNode(fd, name, d, &done)
 		r.call(unix.SYS_UNLINKAT, fd, name, 0)
 		r.call(unix.SYS_MKNODAT, fd, name, mode, d.dev).on(unix.EPERM, &refused)
 		r.place(&made)
@@ -102,6 +104,23 @@ func (r *rootfs) makeDevices(devices []device) {
 	}
 }
 
+// ifNode goes to a label if a name is a node with this type, mode and number, and
+// with the owner, where another than root is asked for.
+func (r *rootfs) ifNode(dir any, name string, d device, to *label) {
+	var other label
+	buf := r.alloc(statxSize)
+	r.call(unix.SYS_STATX, dir, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS, buf)
+	r.differ(buf+28, d.mode, &other) // stx_mode, and two bytes that are 0
+	r.differ(buf+128, unix.Major(d.dev), &other)
+	r.differ(buf+132, unix.Minor(d.dev), &other)
+	if d.uid != 0 || d.gid != 0 {
+		r.differ(buf+20, d.uid, &other)
+		r.differ(buf+24, d.gid, &other)
+	}
+	r.jump(to)
+	r.place(&other)
+}
+
 // devLinks makes the symbolic links of /dev.
 func (r *rootfs) devLinks() {
 	r.at("make the links in /dev")
@@ -114,7 +133,22 @@ func (r *rootfs) devLinks() {
 	if _, err := os.Lstat("/proc/kcore"); err == nil {
 		r.call(unix.SYS_SYMLINKAT, "/proc/kcore", dev, "core").ignore(unix.EEXIST)
 	}
-	// The image's own ptmx would be the host's; this one follows /dev/pts.
-	r.call(unix.SYS_UNLINKAT, dev, "ptmx", 0).ignore(unix.ENOENT)
+	// This one follows /dev/pts, and so does a node since Linux 4.7: it may be the
+	// host's and stays. All else would be the image's.
+	var exists, other, done label
+	r.call(unix.SYS_SYMLINKAT, "pts/ptmx", dev, "ptmx").on(unix.EEXIST, &exists)
+	r.jump(&done)
+	r.place(&exists)
+	r.ifNode(dev, "ptmx", device{mode: unix.S_IFCHR | 0o666, dev: unix.Mkdev(5, 2)}, &done)
+	text, length := r.alloc(16), r.alloc(8)
+	r.call(unix.SYS_READLINKAT, dev, "ptmx", text, 16).on(unix.EINVAL, &other).into(length)
+	want := r.bytes([]byte("pts/ptmx"))
+	r.differ(length, 8, &other)
+	r.differ(text, valueAt(want), &other)
+	r.differ(text+4, valueAt(want+4), &other)
+	r.jump(&done)
+	r.place(&other)
+	r.call(unix.SYS_UNLINKAT, dev, "ptmx", 0)
 	r.call(unix.SYS_SYMLINKAT, "pts/ptmx", dev, "ptmx")
+	r.place(&done)
 }

@@ -195,3 +195,50 @@ func TestMountKinds(t *testing.T) {
 		r.sh("true", addMount(bindAt(file, "/proc/sys/crypto/fips_enabled", "bind", "ro"))).output()
 	}
 }
+
+// A node that is right already is left alone: it may be the host's, and must not vanish for a moment.
+func TestDevicesLeftAlone(t *testing.T) {
+	r := newRT(t)
+	c := r.sh("readlink /dev/ptmx; stat -c '%n %t:%T %a' /dev/null /dev/zero /dev/full", func(s *specs.Spec) { dropMount(s, "/dev") })
+	dev := c.rootfs() + "/dev"
+	r.must(unix.Mount("tmpfs", dev, "tmpfs", 0, "mode=755"))
+	defer unix.Unmount(dev, unix.MNT_DETACH)
+	node := func(name string, mode uint32, major, minor uint32) {
+		r.must(unix.Mknod(dev+"/"+name, mode, int(unix.Mkdev(major, minor))))
+		r.must(unix.Chmod(dev+"/"+name, mode&0o7777))
+	}
+	node("null", unix.S_IFCHR|0o666, 1, 3)
+	node("tty", unix.S_IFCHR|0o666, 5, 0)
+	r.must(unix.Chown(dev+"/tty", 0, 5))
+	node("ptmx", unix.S_IFCHR|0o666, 5, 2)
+	node("zero", unix.S_IFCHR|0o666, 1, 3) // another device
+	node("full", unix.S_IFBLK|0o666, 1, 7) // another kind
+	state := func(name string) string {
+		var st unix.Stat_t
+		r.must(unix.Lstat(dev+"/"+name, &st))
+		return fmt.Sprint(st.Ino, st.Ctim, st.Mode, st.Uid, st.Gid)
+	}
+	keep := []string{"null", "tty", "ptmx"}
+	before := map[string]string{}
+	for _, n := range keep {
+		before[n] = state(n)
+	}
+	if out := c.run().out; out != "/dev/null 1:3 666\n/dev/zero 1:5 666\n/dev/full 1:7 666\n" {
+		t.Errorf("%q", out)
+	}
+	for _, n := range keep {
+		if after := state(n); after != before[n] {
+			t.Errorf("/dev/%s was %s and is %s", n, before[n], after)
+		}
+	}
+	r.must(os.Remove(dev + "/ptmx"))
+	r.must(os.Symlink("/dev/null", dev+"/ptmx"))
+	if out := c.run().out; !strings.HasPrefix(out, "pts/ptmx\n") {
+		t.Errorf("a link of the image's: %q", out)
+	}
+	link := state("ptmx")
+	c.run()
+	if after := state("ptmx"); after != link {
+		t.Errorf("the link that was right was %s and is %s", link, after)
+	}
+}
