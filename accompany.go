@@ -98,6 +98,15 @@ func (c *creation) atMounted() error {
 	root := p.received // as the init sees it, mounts included
 	p.received = -1
 	defer unix.Close(root)
+	if p.noPivot {
+		table, err := readMountinfo(c.child)
+		if err == nil {
+			p.host, err = readHostTable(table, p.rootfs)
+		}
+		if err != nil {
+			return fmt.Errorf("--no-pivot: %w", err)
+		}
+	}
 	if g, err := c.findGuest(root); err != nil {
 		return err
 	} else if g != nil {

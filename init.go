@@ -56,6 +56,7 @@ type initPlan struct {
 	mounts     []mountRequest
 	devices    []device
 	noPivot    bool
+	host       hostTable // with noPivot, once the init has come to placeMounted
 
 	inCgroup  bool // from here on,
 	ownCgroup bool // and in its namespace
@@ -339,8 +340,10 @@ func (c *initPlan) enterRoot() {
 		return
 	}
 	r := &c.root
-	if c.namespaces.has(unix.CLONE_NEWNS) {
-		r.pivot(c.noPivot)
+	if c.noPivot && c.namespaces.has(unix.CLONE_NEWNS) {
+		r.moveOver(c.host)
+	} else if c.namespaces.has(unix.CLONE_NEWNS) {
+		r.pivot()
 	} else {
 		r.chroot()
 	}

@@ -56,22 +56,16 @@ func (r *rootfs) chroot() {
 }
 
 // pivot makes the rootfs the root. From here no path of the host is reachable.
-func (r *rootfs) pivot(noPivot bool) {
+func (r *rootfs) pivot() {
 	r.at("enter the rootfs")
 	r.call(unix.SYS_FCHDIR, r.fd)
-	if noPivot {
-		// For a host whose root is an initramfs, which pivot_root refuses.
-		r.call(unix.SYS_MOUNT, ".", "/", 0, unix.MS_MOVE, 0)
-		r.call(unix.SYS_CHROOT, ".")
-	} else {
-		// pivot_root(2), NOTES: with "." twice the old root lies on top of the
-		// new one, and is detached from there; no directory is needed for it.
-		// As a slave first, so that its unmounting does not reach the host.
-		old := r.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		r.call(unix.SYS_PIVOT_ROOT, ".", ".")
-		r.call(unix.SYS_FCHDIR, old)
-		r.call(unix.SYS_MOUNT, 0, ".", 0, unix.MS_SLAVE|unix.MS_REC, 0)
-		r.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
-	}
+	// pivot_root(2), NOTES: with "." twice the old root lies on top of the
+	// new one, and is detached from there; no directory is needed for it.
+	// As a slave first, so that its unmounting does not reach the host.
+	old := r.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	r.call(unix.SYS_PIVOT_ROOT, ".", ".")
+	r.call(unix.SYS_FCHDIR, old)
+	r.call(unix.SYS_MOUNT, 0, ".", 0, unix.MS_SLAVE|unix.MS_REC, 0)
+	r.call(unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
 	r.call(unix.SYS_CHDIR, "/")
 }

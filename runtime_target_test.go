@@ -196,6 +196,39 @@ func TestMountKinds(t *testing.T) {
 	}
 }
 
+// With --no-pivot the host's procfs and sysfs stay in the mount namespace no more than with pivot_root: a nested user namespace
+// gets no fresh one, in which nothing is masked.
+func TestNoPivotProcfs(t *testing.T) {
+	const script = `unshare -mrpf mount -t proc none /mnt; unshare -mrn mount -t sysfs none /mnt
+		unshare -mr mount -t tmpfs none /mnt && echo "user namespaces work"; grep -c . /proc/self/mountinfo`
+	edit := func(s *specs.Spec) { s.Linux.Seccomp = nil }
+	want := func(t *testing.T, out, err string) {
+		t.Helper()
+		if !strings.HasPrefix(out, "user namespaces work\n") || strings.Count(err, "ermission denied")+strings.Count(err, "not permitted") != 2 {
+			t.Errorf("stdout %q, stderr %q", out, err)
+		}
+	}
+	t.Run("root", func(t *testing.T) {
+		r := newRT(t)
+		before := rtMountsBut(r)
+		res := r.sh(script, edit).run("--no-pivot")
+		want(t, res.out, res.err)
+		if after := rtMountsBut(r); after != before {
+			t.Errorf("the host's mounts changed:\n%s\nto\n%s", before, after)
+		}
+	})
+	t.Run("ordinary user", func(t *testing.T) { // who cannot detach the host's mounts
+		u := newOrdinary(t, "rootless:300000:65536\n")
+		res := u.runh("run", "--no-pivot", "--bundle", u.bundle(script, subordinate, func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
+			for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Permitted, &s.Process.Capabilities.Effective} {
+				*set = append(*set, "CAP_SETFCAP") // to map the root of a nested namespace
+			}
+		}), "a")
+		want(t, res.out, res.err)
+	})
+}
+
 // A node that is right already is left alone: it may be the host's, and must not vanish for a moment.
 func TestDevicesLeftAlone(t *testing.T) {
 	r := newRT(t)
