@@ -111,7 +111,7 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 		return line, nil, fmt.Errorf("process.args, kernel_args and the network take %d bytes on the kernel's command line, where this loader has room for %d", n, room)
 	}
 	if line.Variables {
-		for _, kv := range spec.Process.Env {
+		for _, kv := range lastOfEach(spec.Process.Env) {
 			name, _, ok := strings.Cut(kv, "=")
 			if !ok || name == "" || !forwardedVariable(name) {
 				continue

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -117,6 +118,7 @@ func TestBootArgs(t *testing.T) {
 			},
 			want: "env=A=1 'env=B=two words' env=C= env=D=a=b env=NO_COLOR=1 env=RUNH_OTHER=x",
 		},
+		{name: "a name twice", args: []string{"/app"}, env: []string{"A=old", "B=1", "A=new"}, want: "env=B=1 env=A=new"},
 		{name: "old kernel", app: &hermitApp{kernel: [3]uint32{0, 9, 0}}, args: []string{"/app", "x"}, env: []string{"A=1"}, want: "-- x"},
 		{name: "older kernel", app: &hermitApp{}, args: []string{"/app", "x"}, env: []string{"A=1"}, mhz: 2600, want: "-freq 2600 -- x"},
 		{name: "kernel 1.0", app: &hermitApp{kernel: [3]uint32{1, 0, 0}}, args: []string{"/app"}, env: []string{"A=1"}, want: "env=A=1"},
@@ -234,8 +236,8 @@ func TestBootArgsRoundTrip(t *testing.T) {
 		for range rand.IntN(5) {
 			args = append(args, random())
 		}
-		for range rand.IntN(4) {
-			env = append(env, "X"+strings.ReplaceAll(random(), "=", "")+"="+random())
+		for i := range rand.IntN(4) { // a name has one value: each is another
+			env = append(env, "X"+strconv.Itoa(i)+strings.ReplaceAll(random(), "=", "")+"="+random())
 		}
 		checkRoundTrip(t, args, env)
 	}

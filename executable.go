@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,6 +103,22 @@ func lookEnv(env []string, name string) string {
 		}
 	}
 	return value
+}
+
+// lastOfEach is an environment with one entry for each name, the last one, in its place. execve(2) would pass on all of
+// them, and a program reads the first (getenv) or the last (a shell).
+func lastOfEach(env []string) []string {
+	seen := make(map[string]bool, len(env))
+	out := make([]string, 0, len(env))
+	for _, kv := range slices.Backward(env) {
+		name, _, _ := strings.Cut(kv, "=")
+		if !seen[name] {
+			seen[name] = true
+			out = append(out, kv)
+		}
+	}
+	slices.Reverse(out)
+	return out
 }
 
 // withHome adds HOME to an environment that has none, from the container's

@@ -27,7 +27,8 @@ type hookRun struct {
 	hooks []specs.Hook
 	state specs.State
 	cwd   string
-	join  int // a process whose namespaces the hooks enter, or 0
+	gone  bool // cwd may not exist any more: a caller can remove the bundle before it deletes the container
+	join  int  // a process whose namespaces the hooks enter, or 0
 	user  *specs.User
 	caps  capabilities
 }
@@ -88,7 +89,10 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 	s.call(unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	s.call(unix.SYS_SETSID) // so that a timeout ends what the hook has started, too
 	s.at("chdir to %s", r.cwd)
-	s.call(unix.SYS_CHDIR, r.cwd)
+	chdir := s.call(unix.SYS_CHDIR, r.cwd)
+	if r.gone {
+		chdir.ignore(unix.ENOENT)
+	}
 	if r.user != nil {
 		s.identity(*r.user, r.caps, 0)
 	}
@@ -97,7 +101,7 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 		argv = []string{h.Path}
 	}
 	s.at("exec")
-	s.call(unix.SYS_EXECVE, h.Path, s.strs(argv), s.strs(h.Env))
+	s.call(unix.SYS_EXECVE, h.Path, s.strs(argv), s.strs(hookEnv(h, os.Environ())))
 	if err := s.start(&syscall.SysProcAttr{}); err != nil {
 		return err
 	}
@@ -133,6 +137,14 @@ func (r *hookRun) result(h *specs.Hook, pid, out int) error {
 		return fmt.Errorf("exit status %d%s", status.ExitStatus(), lastWords(out))
 	}
 	return nil
+}
+
+// hookEnv is a hook's own environment, or else the given one. An empty list is an environment, too: an empty one.
+func hookEnv(h *specs.Hook, inherited []string) []string {
+	if h.Env != nil {
+		return lastOfEach(h.Env)
+	}
+	return lastOfEach(inherited)
 }
 
 // lastWords is the end of what a hook printed, for an error message.
@@ -261,7 +273,7 @@ func (c *container) runPoststart(spec *specs.Spec) error {
 	if spec.Hooks == nil {
 		return nil
 	}
-	r := hookRun{kind: "poststart", hooks: spec.Hooks.Poststart, state: c.hookState(specs.StateRunning, c.Pid), cwd: "."}
+	r := hookRun{kind: "poststart", hooks: spec.Hooks.Poststart, state: c.hookState(specs.StateRunning, c.Pid), cwd: c.Bundle}
 	return r.run()
 }
 
@@ -272,7 +284,7 @@ func (c *container) runPoststop(g *globals, spec *specs.Spec) {
 		return
 	}
 	for _, h := range spec.Hooks.Poststop {
-		r := hookRun{kind: "poststop", hooks: []specs.Hook{h}, state: c.hookState(specs.StateStopped, 0), cwd: "."}
+		r := hookRun{kind: "poststop", hooks: []specs.Hook{h}, state: c.hookState(specs.StateStopped, 0), cwd: c.Bundle, gone: true}
 		if err := r.run(); err != nil {
 			g.warnf("%v", err)
 		}

@@ -273,7 +273,7 @@ func (c *processPlan) execute(exe string, env []string) {
 		failures = append(failures, f)
 	}
 	c.handOver(failing)
-	argv, envp := c.strs(c.process.Args), c.strs(env)
+	argv, envp := c.strs(c.process.Args), c.strs(lastOfEach(env))
 	rest := func() {
 		if c.keep != 0 {
 			failing("set capabilities", c.capset(c.caps.effective, c.caps.permitted, c.caps.inheritable))

@@ -109,19 +109,20 @@ func TestHooksAll(t *testing.T) {
 	}
 }
 
-// execve(path, args): args[0] is free. Docker's hook has the path of dockerd and the name of its work; no args means the path alone.
+// execve(path, args): args[0] is free. Docker's hook has the path of dockerd and the name of its work; no args means the path alone,
+// and no env runh's own.
 func TestHookArguments(t *testing.T) {
 	r := newRT(t)
-	r.onlyRunh("runc 1.1 gives a hook without env its own environment")
+	r.env = append(os.Environ(), "CALLER=yes")
 	c := r.sh("true")
 	log := filepath.Join(r.dir, "args")
-	r.must(os.WriteFile(r.dir+"/hook", []byte("#!/bin/sh\ntr '\\0' '|' </proc/$$/cmdline >>"+log+"\nenv | grep -v -e ^PWD -e ^SHLVL -e ^_ >>"+log+"\ntrue\n"), 0o755))
+	r.must(os.WriteFile(r.dir+"/hook", []byte("#!/bin/sh\ntr '\\0' '|' </proc/$$/cmdline >>"+log+"\nenv | grep -e ^CALLER >>"+log+"\ntrue\n"), 0o755))
 	setHook(c.spec, "prestart",
 		specs.Hook{Path: "/bin/busybox", Args: []string{"sh", "-c", "tr '\\0' '|' </proc/$$/cmdline >" + log + "; echo >>" + log, "a  b", ""}},
 		specs.Hook{Path: r.dir + "/hook"})
 	c.write()
 	c.output()
-	want := "sh|-c|tr '\\0' '|' </proc/$$/cmdline >" + log + "; echo >>" + log + "|a  b||\n/bin/sh|" + r.dir + "/hook|"
+	want := "sh|-c|tr '\\0' '|' </proc/$$/cmdline >" + log + "; echo >>" + log + "|a  b||\n/bin/sh|" + r.dir + "/hook|CALLER=yes\n"
 	if got := rtReadOr(log); got != want {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
@@ -263,5 +264,47 @@ func TestHookSeesNamespaces(t *testing.T) {
 	c.write()
 	if out := c.output(); !strings.Contains(out, "10.3.2.1/24") {
 		t.Errorf("%q", out)
+	}
+}
+
+// TestHookSurroundings: without env a hook has runh's environment, and one of the host runs in the bundle, wherever runh was called.
+func TestHookSurroundings(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc runs poststart and poststop in the caller's directory")
+	r.env = append(os.Environ(), "CALLER=yes", "LISTEN_FDS=0")
+	c := r.sh("true")
+	log := filepath.Join(r.dir, "log")
+	for _, kind := range hookKinds {
+		if kind == "startContainer" || kind == "createContainer" {
+			continue
+		}
+		look := specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", fmt.Sprintf(`echo "%s $(pwd) $CALLER" >>%s`, kind, log)}}
+		empty := specs.Hook{Path: "/bin/busybox", Args: []string{"cp", "/proc/self/environ", log + ".empty"}, Env: []string{}}
+		setHook(c.spec, kind, look, empty)
+	}
+	c.write()
+	config := c.dir + "/config.json"
+	// specs.Hook leaves an empty list out.
+	r.must(os.WriteFile(config, []byte(strings.ReplaceAll(rtRead(t, config), `/environ","`+log+`.empty"]`, `/environ","`+log+`.empty"],"env":[]`)), 0o644))
+	c.output()
+	want := ""
+	for _, kind := range []string{"prestart", "createRuntime", "poststart", "poststop"} {
+		want += kind + " " + c.dir + " yes\n"
+	}
+	if got := rtReadOr(log); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := rtReadOr(log + ".empty"); got != "" {
+		t.Errorf("an empty env: %q", got)
+	}
+	// A caller that has removed the bundle before it deletes the container has its poststop hooks all the same.
+	d := r.sh("true")
+	setHook(d.spec, "poststop", shHook("echo ran >"+log+".gone"))
+	d.write()
+	d.create().start()
+	d.wait()
+	r.must(os.RemoveAll(d.dir))
+	if res := r.do("delete", d.id); res.code != 0 || res.err != "" || rtReadOr(log+".gone") != "ran\n" {
+		t.Errorf("delete without a bundle: exit code %d, %q", res.code, res.err)
 	}
 }
