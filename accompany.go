@@ -46,6 +46,9 @@ func (c *creation) runSetup() error {
 			}
 		case placeConsole:
 			c.master, p.received = p.received, -1
+			if c.opts.consoleSocket == "" {
+				err = clearONLCR(c.master)
+			}
 		case placeMounted:
 			return c.atMounted()
 		}

@@ -58,15 +58,30 @@ type terminal struct {
 	output chan struct{} // closed when the container's side is
 }
 
+// clearONLCR makes a terminal that runh serves pass on each newline as it is: in a pipe or a file nobody wants CR LF.
+// The user's own terminal still turns it into CR LF. A terminal that goes to a console socket is left to its receiver,
+// as runc leaves it. It is called before the process runs, so no output is early.
+func clearONLCR(master int) error {
+	t, err := unix.IoctlGetTermios(master, unix.TCGETS)
+	if err == nil {
+		t.Oflag &^= unix.ONLCR
+		err = unix.IoctlSetTermios(master, unix.TCSETS, t)
+	}
+	if err != nil {
+		return fmt.Errorf("set up the terminal: %w", err)
+	}
+	return nil
+}
+
 // attachTerminal starts copying both ways.
 func attachTerminal(master int) *terminal {
 	t := &terminal{master: os.NewFile(uintptr(master), "terminal"), output: make(chan struct{})}
 	if old, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
 		t.saved = old
 		raw := *old
-		// cfmakeraw(3)
+		// cfmakeraw(3), but for OPOST: the container's newlines still begin a new line here.
 		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-		raw.Oflag &^= unix.OPOST
+		raw.Oflag |= unix.OPOST
 		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0

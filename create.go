@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -320,9 +319,7 @@ func (c *creation) startInit() error {
 	if !p.namespaces.fork {
 		sys.Cloneflags = uintptr(p.namespaces.create & unix.CLONE_NEWPID)
 	}
-	if score := c.spec.Process.OOMScoreAdj; score != nil {
-		setOOMScore(c.g, *score)
-	}
+	p.oomScore, p.warn = c.spec.Process.OOMScoreAdj, c.g.warnf
 	err = p.startIn(p.cgroup, sys)
 	if c.child = p.pid; c.child != 0 {
 		c.onFailure(func() {
@@ -332,18 +329,6 @@ func (c *creation) startInit() error {
 		})
 	}
 	return err
-}
-
-// setOOMScore sets our own score, which the init inherits: the container's
-// procfs is not asked, and the shim's -999 does not leak in.
-func setOOMScore(g *globals, score int) {
-	old, err := os.ReadFile("/proc/self/oom_score_adj")
-	if err == nil && strings.TrimSpace(string(old)) == strconv.Itoa(score) {
-		return
-	}
-	if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(score)), 0); err != nil {
-		g.warnf("process.oomScoreAdj %d: %v; it stays at %s", score, err, strings.TrimSpace(string(old)))
-	}
 }
 
 // listen makes the start socket. Its directory may have a path too long for a

@@ -45,6 +45,7 @@ type execution struct {
 	opts   execOptions
 	child  int
 	master int // the terminal's master, or -1
+	warnf  func(string, ...any)
 }
 
 func startExec(g *globals, opts execOptions) (e *execution, err error) {
@@ -65,7 +66,7 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e = &execution{opts: opts, master: -1}
+	e = &execution{opts: opts, master: -1, warnf: g.warnf}
 	e.id, e.linux = c.ID, spec.Linux
 	if e.process, err = opts.readProcess(spec.Process); err != nil {
 		return nil, err
@@ -82,10 +83,8 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 	if e.seccomp, err = readSeccomp(spec); err != nil {
 		return nil, err
 	}
-	if score := e.process.OOMScoreAdj; score != nil {
-		setOOMScore(g, *score)
-	} else if score := spec.Process.OOMScoreAdj; score != nil {
-		setOOMScore(g, *score)
+	if e.process.OOMScoreAdj == nil {
+		e.process.OOMScoreAdj = spec.Process.OOMScoreAdj
 	}
 	if err := e.launch(c); err != nil {
 		if e.child != 0 {
@@ -203,6 +202,7 @@ func (e *execution) launch(c *container) error {
 		return err
 	}
 	defer e.close()
+	e.oomScore, e.warn = p.OOMScoreAdj, e.warnf
 	if err := e.inheritPreserved(e.opts.preserveFds); err != nil {
 		return err
 	}
@@ -297,6 +297,11 @@ func (e *execution) accompany(c *container, forked *call) error {
 		}
 		if place == placeConsole {
 			e.master, e.received = e.received, -1
+			if e.opts.consoleSocket == "" {
+				if err := clearONLCR(e.master); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		break

@@ -154,6 +154,9 @@ func (c *initPlan) joinCgroups() {
 		c.at("wait for the cgroup")
 		c.joinCgroup(c.receiveFiles(n))
 	}
+	if !c.inCgroup {
+		c.runOnAll()
+	}
 	c.inCgroup = true
 }
 

@@ -158,13 +158,12 @@ func (k *keeper) setup() error {
 	if !k.terminal {
 		return nil
 	}
-	// As QEMU itself would: no echo (the guest echoes), no lines, no signals, no CR to NL; but what
-	// the guest prints gets a CR before each NL.
+	// As QEMU itself would: no echo (the guest echoes), no lines, no signals, no CR to NL. Whether what
+	// the guest prints gets a CR before each NL is the other side's choice, see clearONLCR.
 	if t, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
 		k.tty = t
 		raw := *t
 		raw.Iflag &^= unix.ICRNL | unix.INLCR | unix.IGNCR | unix.IXON | unix.ISTRIP | unix.BRKINT | unix.PARMRK
-		raw.Oflag |= unix.OPOST | unix.ONLCR
 		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.IEXTEN | unix.ISIG
 		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
 		unix.IoctlSetTermios(0, unix.TCSETS, &raw) // a terminal that is already gone shows at the next read

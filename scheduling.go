@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -176,10 +177,24 @@ func (c *processPlan) startOn() error {
 	return nil
 }
 
-// runOn binds the process to the CPUs of execCPUAffinity.final, in its cgroup.
+// runOnAll gives the process all CPUs of its cgroup, which it is in by now: what the caller was bound to is not the
+// container's business. Since Linux 6.2 joining a cpuset keeps a narrower choice (user_cpus_ptr in kernel/sched/core.c).
+// The kernel cuts the mask to the CPUs that it knows, and to the cgroup's for as long as those are the cgroup's.
+func (p *program) runOnAll() {
+	p.at("run on all CPUs")
+	const most = 8192                                                                             // CONFIG_NR_CPUS of x86-64
+	p.call(unix.SYS_SCHED_SETAFFINITY, 0, most/8, bytes.Repeat([]byte{0xff}, most/8)).ignoreAll() // a sandbox that refuses keeps its choice
+}
+
+// runOn binds an exec'd process to the CPUs of execCPUAffinity.final, in its cgroup. Without final it stays on those of
+// initial, and without both it has all.
 func (c *processPlan) runOn() {
 	a := c.process.ExecCPUAffinity
-	if a == nil || a.Final == "" {
+	switch {
+	case a == nil || a.Initial == "" && a.Final == "":
+		c.runOnAll()
+		return
+	case a.Final == "":
 		return
 	}
 	c.at("set execCPUAffinity.final %q", a.Final)

@@ -15,6 +15,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -48,6 +50,8 @@ type stub struct {
 	sync   int       // our end of the socket pair
 	theirs int
 
+	oomScore *int // the process's, nil: the caller's
+	warn     func(string, ...any)
 	received int    // the descriptor that came with the last message that had one
 	message  []byte // the last message
 }
@@ -114,6 +118,7 @@ func (s *stub) start(sys *syscall.SysProcAttr) error {
 	defer unix.Close(image)
 	// The image is the last descriptor, and the first that the program closes
 	// (closeOthers).
+	defer s.wearOOMScore()()
 	pid, err := syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", len(s.files)), []string{"runh:init"},
 		&syscall.ProcAttr{Files: append(s.files, uintptr(image)), Sys: sys})
 	if err != nil {
@@ -123,6 +128,32 @@ func (s *stub) start(sys *syscall.SysProcAttr) error {
 	s.theirs = -1
 	s.pid = pid
 	return nil
+}
+
+// wearOOMScore makes the process's oom_score_adj ours for the moment of the fork, in which it is inherited: a process in
+// a user namespace may not write its own, nor may we write that of another user's. The result takes it off.
+func (s *stub) wearOOMScore() (takeOff func()) {
+	const file = "/proc/self/oom_score_adj"
+	if s.oomScore == nil {
+		return func() {}
+	}
+	data, err := os.ReadFile(file)
+	old, score := strings.TrimSpace(string(data)), strconv.Itoa(*s.oomScore)
+	if err == nil && old == score {
+		return func() {}
+	}
+	if err == nil {
+		err = os.WriteFile(file, []byte(score), 0)
+	}
+	if err != nil {
+		s.warn("process.oomScoreAdj %s: %v; it stays at %s", score, err, old)
+		return func() {}
+	}
+	return func() {
+		if err := os.WriteFile(file, []byte(old), 0); err != nil {
+			s.warn("oom_score_adj of runh itself: %v; it stays at %s", err, score)
+		}
+	}
 }
 
 // stubImage is a sealed memfd with the interpreter as an ELF file.
