@@ -208,8 +208,17 @@ func TestPersonalityAndMemoryPolicy(t *testing.T) {
 			l.Personality = &specs.LinuxPersonality{Domain: "LINUX", Flags: []specs.LinuxPersonalityFlag{"ADDR"}}
 		},
 		`memoryPolicy.mode is miss`: func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Nodes: "0"} },
-		`unknown mode "MPOL_X"`:     func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_X"} },
-		`memoryPolicy.nodes "a"`:    func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "a"} },
+		"MPOL_DEFAULT mode requires 0 nodes but got 8": func(l *specs.Linux) {
+			l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolDefault, Nodes: "0-7"}
+		},
+		"MPOL_LOCAL mode requires 0 nodes but got 1": func(l *specs.Linux) {
+			l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolLocal, Nodes: "0"}
+		},
+		`memory policy: linux.memoryPolicy.flags: unknown flag "F"`: func(l *specs.Linux) {
+			l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Flags: []specs.MemoryPolicyFlagType{"F"}}
+		},
+		`unknown mode "MPOL_X"`:  func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MPOL_X"} },
+		`memoryPolicy.nodes "a"`: func(l *specs.Linux) { l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "a"} },
 		`unknown flag "MPOL_F_X"`: func(l *specs.Linux) {
 			l.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Flags: []specs.MemoryPolicyFlagType{"MPOL_F_X"}}
 		},

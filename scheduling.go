@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -237,16 +238,16 @@ var (
 // memoryPolicyMode is the number of a mode with its flags.
 func memoryPolicyMode(m *specs.LinuxMemoryPolicy) (int, error) {
 	if m.Mode == "" {
-		return 0, errors.New("linux.memoryPolicy.mode is missing")
+		return 0, errors.New("memory policy: linux.memoryPolicy.mode is missing")
 	}
 	mode := slices.Index(memoryModes, m.Mode)
 	if mode < 0 {
-		return 0, fmt.Errorf("linux.memoryPolicy.mode: unknown mode %q", m.Mode)
+		return 0, fmt.Errorf("memory policy: linux.memoryPolicy.mode: unknown mode %q", m.Mode)
 	}
 	for _, f := range m.Flags {
 		n := slices.Index(memoryFlags, f)
 		if n < 0 {
-			return 0, fmt.Errorf("linux.memoryPolicy.flags: unknown flag %q", f)
+			return 0, fmt.Errorf("memory policy: linux.memoryPolicy.flags: unknown flag %q", f)
 		}
 		mode |= 1 << (13 + n)
 	}
@@ -267,8 +268,16 @@ func checkDomain(s *specs.Spec) error {
 		if _, err := memoryPolicyMode(m); err != nil {
 			return err
 		}
-		if _, err := numberList(m.Nodes); err != nil {
-			return fmt.Errorf("linux.memoryPolicy.nodes %q: %w", m.Nodes, err)
+		mask, err := numberList(m.Nodes)
+		if err != nil {
+			return fmt.Errorf("memory policy: linux.memoryPolicy.nodes %q: %w", m.Nodes, err)
+		}
+		nodes := 0
+		for _, word := range mask {
+			nodes += bits.OnesCount64(word)
+		}
+		if nodes > 0 && (m.Mode == specs.MpolDefault || m.Mode == specs.MpolLocal) { // the kernel says EINVAL only
+			return fmt.Errorf("memory policy: linux.memoryPolicy.nodes %q: %s mode requires 0 nodes but got %d", m.Nodes, m.Mode, nodes)
 		}
 	}
 	return nil
