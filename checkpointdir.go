@@ -129,26 +129,7 @@ func nameManifest(dir string, m *manifest, safe bool) error {
 			return err
 		}
 	}
-	name := filepath.Join(dir, manifestName)
-	tmp := name + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(m.encode())
-	if err == nil && safe {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(tmp, name)
-	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return err
+	return replaceFile(filepath.Join(dir, manifestName), m.encode(), 0o600, safe)
 }
 
 func syncDir(dir string) error {

@@ -353,12 +353,7 @@ func (c *creation) listen() (int, error) {
 // writePidFile writes the number without a newline, and all at once: callers
 // read it the moment it appears.
 func writePidFile(path string, pid int) error {
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
-	if err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o666); err != nil {
-		return fmt.Errorf("pid file: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
+	if err := writeFile(path, []byte(strconv.Itoa(pid)), 0o666); err != nil {
 		return fmt.Errorf("pid file: %w", err)
 	}
 	return nil

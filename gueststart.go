@@ -25,7 +25,7 @@ func (c *creation) startGuest(g *guest, root int) error {
 	files = append(files, jail.image...)
 	var log *os.File
 	if c.g.log != "" {
-		if log, err = os.OpenFile(c.g.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644); err != nil {
+		if log, err = os.OpenFile(c.g.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o644); err != nil {
 			return fmt.Errorf("log: %w", err)
 		}
 		defer log.Close()

@@ -377,7 +377,7 @@ func TestCheckpointOver(t *testing.T) {
 		s.state.Close()
 	}
 	// The last step but one fails: a directory stands where a file is to be.
-	r.must(os.Mkdir(dir+"/"+manifestName+".new", 0o700))
+	r.must(os.Mkdir(dir+"/"+manifestName+newSuffix, 0o700))
 	r.do("checkpoint", "--leave-running", "--image-path", dir, c.id).fails(manifestName)
 	whole("a commit that fails")
 	if m := readManifest(t, dir); m.Digest != old.Digest {

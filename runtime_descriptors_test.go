@@ -122,3 +122,95 @@ func TestExecFailsWithDescriptors(t *testing.T) {
 		t.Errorf("the descriptors that were handed over got %q", data)
 	}
 }
+
+// The directory of a pid file may be another's: what lies there under the name that runh writes first is not written to,
+// and holds up nobody. The same for all other files that are replaced as a whole.
+func TestPidFilePlanted(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("the name is runh's own")
+	victim := filepath.Join(r.dir, "victim")
+	r.must(os.WriteFile(victim, []byte("important"), 0o600))
+	c := r.bundle([]string{"sleep", "1000"})
+	plant := func(dir, name string, fifo bool) {
+		r.must(os.MkdirAll(dir, 0o755))
+		for _, tmp := range []string{"." + name, name + ".new", name + newSuffix} {
+			os.Remove(filepath.Join(dir, tmp))
+			if fifo {
+				r.must(unix.Mkfifo(filepath.Join(dir, tmp), 0o666))
+			} else {
+				r.must(os.Symlink(victim, filepath.Join(dir, tmp)))
+			}
+		}
+		if !fifo {
+			os.Remove(filepath.Join(dir, name))
+			r.must(os.Symlink(victim, filepath.Join(dir, name)))
+		}
+	}
+	for _, fifo := range []bool{false, true} {
+		dir := filepath.Join(r.dir, fmt.Sprint("fifo-", fifo))
+		plant(dir, "create", fifo)
+		plant(dir, "exec", fifo)
+		in, err := os.Open(os.DevNull)
+		r.must(err)
+		cmd := r.cmd("create", "--bundle", c.dir, "--pid-file", dir+"/create", c.id)
+		cmd.Stdin = in
+		if res := r.wait(cmd); res.code != 0 {
+			t.Fatalf("create: exit code %d", res.code)
+		}
+		r.do("start", c.id).ok()
+		cmd = r.cmd("exec", "--detach", "--pid-file", dir+"/exec", c.id, "sleep", "1000")
+		cmd.Stdin = in
+		if res := r.wait(cmd); res.code != 0 {
+			t.Fatalf("exec: exit code %d", res.code)
+		}
+		in.Close()
+		for _, name := range []string{"create", "exec"} {
+			if info, err := os.Lstat(filepath.Join(dir, name)); err != nil || !info.Mode().IsRegular() {
+				t.Errorf("pid file %s: %v, %v", name, info, err)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, name+newSuffix)); err == nil {
+				t.Errorf("left %s", name+newSuffix)
+			}
+		}
+		for _, name := range []string{"exec", "create"} { // the first process ends when the other has been collected
+			pid, err := strconv.Atoi(rtRead(t, filepath.Join(dir, name)))
+			r.must(err)
+			unix.Kill(pid, unix.SIGKILL)
+			rtReap(pid, rtLimit)
+		}
+		r.do("delete", c.id).ok()
+	}
+	if got := rtRead(t, victim); got != "important" {
+		t.Errorf("the file that the links led to has %q", got)
+	}
+
+	// The configuration of an engine, and the copy of the old one.
+	config := filepath.Join(r.dir, "etc/daemon.json")
+	for _, fifo := range []bool{false, true} {
+		plant(filepath.Dir(config), "daemon.json", fifo)
+		plant(filepath.Dir(config), "daemon.json.before-runh", fifo)
+		os.Remove(config)
+		r.must(os.WriteFile(config, []byte("{}\n"), 0o600))
+		r.do("install", "docker", "--file", config, "--binary", r.bin)
+		if !strings.Contains(rtRead(t, config), "runh") {
+			t.Errorf("install with fifo %v did not change %s", fifo, config)
+		}
+	}
+	if got := rtRead(t, victim); got != "important" {
+		t.Errorf("install wrote %q to the file that the links led to", got)
+	}
+}
+
+// A FIFO in the place of --log that nobody reads is an error, and no command waits for its reader.
+func TestLogFIFO(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc waits for a reader")
+	c := r.sh("true")
+	r.must(unix.Mkfifo(r.dir+"/fifo", 0o600))
+	r.log = r.dir + "/fifo"
+	res := r.do("create", "--bundle", c.dir, c.id)
+	if res.code == 0 || !strings.Contains(res.err, "fifo") {
+		t.Errorf("exit code %d, stderr %q", res.code, res.err)
+	}
+	r.log = r.dir + "/log.json"
+}

@@ -205,7 +205,7 @@ func (c *container) load() error {
 func (c *container) half() bool {
 	entries, err := os.ReadDir(c.dir)
 	for _, e := range entries {
-		switch strings.TrimSuffix(e.Name(), ".new") {
+		switch strings.TrimSuffix(e.Name(), newSuffix) {
 		case "runh.json", "config.json", "criu.pid", "start.sock", notifyDir:
 		default:
 			return false
@@ -345,33 +345,6 @@ func readFile(path string, limit int) ([]byte, error) {
 			return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
 		}
 	}
-}
-
-// writeFile replaces a file as a whole: a reader sees the old or the new one.
-func writeFile(path string, data []byte, mode uint32) error {
-	tmp := path + ".new"
-	fd, err := unix.Open(tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC, mode)
-	if err != nil {
-		return &fs.PathError{Op: "open", Path: tmp, Err: err}
-	}
-	for len(data) > 0 && err == nil {
-		var n int
-		if n, err = unix.Write(fd, data); err == unix.EINTR {
-			err = nil
-		}
-		data = data[max(n, 0):]
-	}
-	if closeErr := unix.Close(fd); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		unix.Unlink(tmp)
-		return &fs.PathError{Op: "write", Path: tmp, Err: err}
-	}
-	if err := unix.Rename(tmp, path); err != nil {
-		return &os.LinkError{Op: "rename", Old: tmp, New: path, Err: err}
-	}
-	return nil
 }
 
 // validID keeps IDs fit to be a directory's name and a part of a cgroup's.

@@ -184,8 +184,8 @@ func TestStateForeign(t *testing.T) {
 	}
 	make("empty/", "")
 	make("early/config.json", "{}")
-	make("early/runh.json.new", "{")
-	make("first/config.json.new", "")
+	make("early/runh.json.runh-new", "{")
+	make("first/config.json.runh-new", "")
 	make("cut/runh.json", `{"magic":"runh/1","id":"cu`)
 	make("none/runh.json", "")
 	make("other/runh.json", `{"magic":"runh/9","id":"other"}`)
