@@ -127,8 +127,12 @@ func lockable(clear uint64) string {
 		attr uint64
 		word string
 	}{
-		{unix.MOUNT_ATTR_RDONLY, "rw"}, {unix.MOUNT_ATTR_NODEV, "dev"}, {unix.MOUNT_ATTR_NOEXEC, "exec"}, {unix.MOUNT_ATTR_NOSUID, "suid"},
-		{unix.MOUNT_ATTR_NODIRATIME, "diratime"}, {atime, "another access time"},
+		{unix.MOUNT_ATTR_RDONLY, "rw"},
+		{unix.MOUNT_ATTR_NODEV, "dev"},
+		{unix.MOUNT_ATTR_NOEXEC, "exec"},
+		{unix.MOUNT_ATTR_NOSUID, "suid"},
+		{unix.MOUNT_ATTR_NODIRATIME, "diratime"},
+		{atime, "another access time"},
 	} {
 		if clear&o.attr != 0 {
 			words = append(words, o.word)

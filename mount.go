@@ -7,7 +7,8 @@
 // a target is opened with openat2 beneath the root's descriptor
 // (RESOLVE_IN_ROOT, no magic links), created component by component through
 // directory descriptors if it is missing, and mounted on by descriptor.
-// mount(2) is only called on "." after fchdir, and on "/" to set propagation.
+// mount(2) is only called on "." after fchdir, on "/" to set propagation, and by
+// nopivot.go on mounts of the host.
 package main
 
 import (

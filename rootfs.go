@@ -178,7 +178,8 @@ func (r *rootfs) fresh(m *mountRequest, target, options any) {
 	mount := r.call(unix.SYS_MOUNT, source, ".", m.fstype, flags, options)
 	var refused, done label
 	if data, has := withoutGroup(m.data); m.fstype == "devpts" && has {
-		// Every config asks for group 5, which the user namespace need not know.
+		// Every config asks for group 5, which the user namespace need not know. Any
+		// other is meant.
 		mount.on(unix.EINVAL, &refused)
 		r.jump(&done)
 		r.place(&refused)
@@ -212,10 +213,10 @@ func (r *rootfs) hostsOwn(fstype string) string {
 	return ""
 }
 
-// withoutGroup is a file system's options but for the group.
+// withoutGroup is a file system's options but for group 5.
 func withoutGroup(data []string) (rest []string, has bool) {
 	for _, word := range data {
-		if strings.HasPrefix(word, "gid=") {
+		if word == "gid=5" {
 			has = true
 			continue
 		}

@@ -173,6 +173,21 @@ func TestRootlessRun(t *testing.T) {
 			t.Errorf("%s: exit code %d, stdout %q, stderr %q", name, res.code, res.out, res.err)
 		}
 	}
+	// An option that only the replacement could not have is refused, not dropped.
+	option := func(dest, word string) func(*specs.Spec) {
+		return func(s *specs.Spec) {
+			for i := range s.Mounts {
+				if s.Mounts[i].Destination == dest {
+					s.Mounts[i].Options = append(s.Mounts[i].Options, word)
+				}
+			}
+		}
+	}
+	u.refused(u.runh("run", "--bundle", u.bundle("true", option("/dev/pts", "gid=7")), "b"), "mount devpts on /dev/pts: invalid argument")
+	u.refused(u.runh("run", "--bundle", u.bundle("true", option("/proc", "hidepid=2"), func(s *specs.Spec) {
+		dropNS(s, specs.PIDNamespace)
+		s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
+	}), "b"), "mount proc on /proc: operation not permitted")
 	u.want(u.runh("run", "--bundle", u.bundle("id -u; id -g; touch /mnt/x && stat -c %u:%g /mnt/x", subordinate, func(s *specs.Spec) {
 		s.Root.Readonly = false
 		s.Process.User = specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{7}}

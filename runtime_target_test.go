@@ -45,6 +45,7 @@ func TestMountTargetRefused(t *testing.T) {
 		{addMount(tmpfsAt("/etc/top")), top},
 		{addMount(specs.Mount{Destination: "/etc/top", Type: "cgroup", Source: "cgroup"}), top},
 		{func(s *specs.Spec) { s.Linux.MaskedPaths = []string{"/etc/top"} }, top},
+		{addMount(specs.Mount{Destination: "/etc/top", Type: "sysfs", Source: "sysfs"}), "must be mounted on ordinary directory"},
 		{func(s *specs.Spec) { s.Linux.MaskedPaths = []string{"/"} }, top},
 	} {
 		c := r.sh("echo ran", x.edit)
@@ -156,8 +157,10 @@ func TestBindSourceInRootfs(t *testing.T) {
 				bindAt(root+"/a/file", root+"/c", "bind"), // the destination, too, by its name on the host
 				bindAt(root+"/vol/link", "/d", "bind"),
 				bindAt(root, "/again", "rbind"),
-				specs.Mount{Destination: "/mapped", Type: "bind", Source: root + "/vol/dir", Options: []string{"bind"},
-					UIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100007, Size: 10}}, GIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100007, Size: 10}}},
+				specs.Mount{
+					Destination: "/mapped", Type: "bind", Source: root + "/vol/dir", Options: []string{"bind"},
+					UIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100007, Size: 10}}, GIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100007, Size: 10}},
+				},
 			)(c.spec)
 			c.write()
 			r.must(os.WriteFile(root+"/etc/hostname", []byte("of the image\n"), 0o644))

@@ -47,12 +47,17 @@ func (r *rootfs) targetInto(fd addr, path string, directory bool, resolve uint64
 	if directory {
 		flags |= unix.O_DIRECTORY // ENOTDIR says more than what the mount would say
 	}
-	var create, done label
-	r.open(path, flags, resolve).on(unix.ENOENT, &create).into(fd)
+	var create, link, done label
+	first := r.open(path, flags, resolve).on(unix.ENOENT, &create).into(fd)
 	if there != nil {
 		there()
 	}
 	r.jump(&done)
+	if directory && resolve&unix.RESOLVE_NO_SYMLINKS != 0 {
+		first.on(unix.ELOOP, &link)
+		r.place(&link)
+		r.refuse("%s: must be mounted on ordinary directory, and there is a symbolic link", r.step)
+	}
 	r.place(&create)
 	parent, name := r.parent(path, resolve)
 	if directory {
