@@ -33,7 +33,8 @@ fuzz:
 bench: build
 	$(GO) run ./testdata/bench -runh ./runh $(if $(QUICK),-quick,-write BENCHMARKS.md)
 
-# The table of CONFORMANCE.md, anew: opencontainers/runtime-tools against runh, runc and crun. As root; some minutes; needs the Go proxy.
+# The tables of CONFORMANCE.md, anew: opencontainers/runtime-tools against runh, runc and crun, and runc's own suite against runc and
+# runh. As root; a quarter of an hour; needs the Go proxy.
 conformance: build
 	$(GO) run ./testdata/conformance -runh ./runh $(if $(ONLY),-only '$(ONLY)',-write CONFORMANCE.md)
 

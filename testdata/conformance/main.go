@@ -1,5 +1,6 @@
 // Conformance runs the validation programs of opencontainers/runtime-tools against runh, runc and crun, and against two
-// commands that are no runtimes (true, false), and writes the table of CONFORMANCE.md.
+// commands that are no runtimes (true, false); and runc's own suite against runh and runc (suite.go). It writes the tables of
+// CONFORMANCE.md.
 //
 //	go run ./testdata/conformance -runh ./runh [-write CONFORMANCE.md] [-only PATTERN] [-keep]
 //
@@ -19,7 +20,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -39,16 +39,26 @@ const programLimit = 90 * time.Second
 var (
 	runhFlag  = flag.String("runh", "./runh", "the binary to test")
 	writeFlag = flag.String("write", "", "replace what stands between the conformance marks of this file")
-	onlyFlag  = flag.String("only", "", "run only the programs that match this pattern")
+	onlyFlag  = flag.String("only", "", "run only the programs, and the files of runc's suite, that match this pattern")
 	keepFlag  = flag.Bool("keep", false, "keep the programs and what they wrote, and say where")
 )
 
 func main() {
 	flag.Parse()
-	if os.Getenv("RUNH_CONFORMANCE_NS") == "" {
-		os.Exit(ownNamespace())
+	var err error
+	switch os.Getenv("RUNH_CONFORMANCE_PART") {
+	case "":
+		// crun refuses a host that has controllers in v2 and in v1: without /sys/fs/cgroup/unified every runtime sees the same
+		// hierarchies.
+		tools := ownNamespace("tools", `umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"`)
+		suite := ownNamespace("suite", `exec "$@"`)
+		os.Exit(max(tools, suite))
+	case "tools":
+		err = conformance()
+	case "suite":
+		err = runSuite()
 	}
-	if err := conformance(); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(1)
 	}
@@ -56,17 +66,28 @@ func main() {
 
 // ownNamespace runs this program again where its mounts and message queues are nobody else's: a container without a mount
 // namespace, which is one of the tests, leaves both to whom it was started by, and the program then removes all files that it
-// finds there. /sys/fs/cgroup/unified goes because crun refuses a host that has controllers there and in v1; so every runtime
-// sees the same hierarchies.
-func ownNamespace() int {
-	script := `umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"`
+// finds there.
+func ownNamespace(part, script string) int {
 	cmd := exec.Command("unshare", append([]string{"--mount", "--ipc", "sh", "-c", script, "sh"}, os.Args...)...)
-	cmd.Env = append(os.Environ(), "RUNH_CONFORMANCE_NS=1")
+	cmd.Env = append(os.Environ(), "RUNH_CONFORMANCE_PART="+part)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return 1
 	}
 	return 0
+}
+
+// temporary makes the directory that a part works in, and says what removes it.
+func temporary() (string, func(), error) {
+	dir, err := os.MkdirTemp("", "conformance")
+	if err != nil {
+		return "", nil, err
+	}
+	if *keepFlag {
+		fmt.Fprintln(os.Stderr, "kept:", dir)
+		return dir, func() {}, os.Chmod(dir, 0o755)
+	}
+	return dir, func() { os.RemoveAll(dir) }, os.Chmod(dir, 0o755) // containers with a user namespace go through it
 }
 
 // run is one run of the whole: where things are, which programs there are, and what came of them.
@@ -88,21 +109,17 @@ type rt struct {
 }
 
 func conformance() error {
-	dir, err := os.MkdirTemp("", "conformance")
+	dir, remove, err := temporary()
 	if err != nil {
 		return err
 	}
-	if *keepFlag {
-		fmt.Fprintln(os.Stderr, "kept:", dir)
-	} else {
-		defer os.RemoveAll(dir)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil { // containers with a user namespace go through it
-		return err
-	}
+	defer remove()
 	r := &run{dir: dir}
 	if err := r.build(); err != nil {
 		return err
+	}
+	if len(r.programs) == 0 { // -only means the other part
+		return nil
 	}
 	if err := r.findRuntimes(); err != nil {
 		return err
@@ -115,7 +132,7 @@ func conformance() error {
 	text := r.markdown()
 	fmt.Print(text)
 	if *writeFlag != "" {
-		if err := replaceBetween(*writeFlag, text); err != nil {
+		if err := replaceBetween(*writeFlag, "conformance", text); err != nil {
 			return err
 		}
 	}
@@ -365,84 +382,4 @@ func (r *run) behind(p string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// markdown is the table, with the counts above it.
-func (r *run) markdown() string {
-	var b strings.Builder
-	var uts unix.Utsname
-	unix.Uname(&uts)
-	fmt.Fprintf(&b, "%s %s, %d programs; Linux %s, %s.\n\n", module, version, len(r.programs), unix.ByteSliceToString(uts.Release[:]), cgroupLayout())
-	b.WriteString("| | pass | fail | silent | skip |\n|---|---|---|---|---|\n")
-	for _, t := range r.runtimes {
-		var n [5]int
-		for _, res := range t.results {
-			n[res.verdict]++
-		}
-		name := t.version
-		if t.control {
-			name = "`" + t.name + "`, no runtime"
-		}
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", name, n[pass], n[fail], n[silent]+n[complaint], n[skip])
-	}
-	b.WriteString("\n| program | runh | runc | crun | why |\n|---|---|---|---|---|\n")
-	for _, p := range r.programs {
-		fmt.Fprintf(&b, "| %s |", p)
-		for _, t := range r.runtimes {
-			if !t.control {
-				fmt.Fprintf(&b, " %s |", t.results[p].cell())
-			}
-		}
-		fmt.Fprintf(&b, " %s |\n", r.why(p))
-	}
-	return b.String()
-}
-
-// why says why a program is not passed: of runh, and of who comes to the same result, what reasons.go knows; else what the
-// program or the runtime says first.
-func (r *run) why(p string) string {
-	var whys []string
-	known, ours := reasons(p).text, r.runtimes[0].results[p]
-	for _, t := range r.runtimes {
-		res := t.results[p]
-		switch {
-		case t.control || res.verdict == pass || res.verdict == silent:
-		case known != "" && t == r.runtimes[0]:
-			whys = append(whys, known)
-		case known != "" && res.verdict == ours.verdict && res.oks == ours.oks && res.noks == ours.noks:
-		default:
-			whys = append(whys, t.name+": "+res.first)
-		}
-	}
-	return strings.NewReplacer("|", "/", "\n", " ").Replace(strings.Join(whys, "; "))
-}
-
-func cgroupLayout() string {
-	var fs unix.Statfs_t
-	if unix.Statfs("/sys/fs/cgroup", &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
-		return "cgroup v2"
-	}
-	dirs, _ := os.ReadDir("/sys/fs/cgroup")
-	var names []string
-	for _, d := range dirs {
-		if unix.Statfs("/sys/fs/cgroup/"+d.Name(), &fs) == nil && fs.Type == unix.CGROUP_SUPER_MAGIC {
-			names = append(names, d.Name())
-		}
-	}
-	sort.Strings(names)
-	return "cgroup v1 (" + strings.Join(names, " ") + ")"
-}
-
-func replaceBetween(file, text string) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	const begin, end = "<!-- conformance: begin -->\n", "<!-- conformance: end -->"
-	head, rest, ok1 := strings.Cut(string(data), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok1 || !ok2 {
-		return fmt.Errorf("%s: no conformance marks", file)
-	}
-	return os.WriteFile(file, []byte(head+begin+text+end+tail), 0o644)
 }

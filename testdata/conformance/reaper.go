@@ -55,6 +55,21 @@ func (r *reaper) run(limit time.Duration, dir, out string, env []string, argv ..
 		return 0, err
 	}
 	defer null.Close()
+	return r.runOn(null, &syscall.SysProcAttr{Setpgid: true}, limit, dir, out, env, argv...)
+}
+
+// runOnTerminal is run in a session of its own, with a terminal.
+func (r *reaper) runOnTerminal(limit time.Duration, dir, out string, env []string, argv ...string) (int, error) {
+	master, slave, err := terminal()
+	if err != nil {
+		return 0, err
+	}
+	defer master.Close()
+	defer slave.Close()
+	return r.runOn(slave, &syscall.SysProcAttr{Setsid: true, Setctty: true}, limit, dir, out, env, argv...)
+}
+
+func (r *reaper) runOn(stdin *os.File, sys *syscall.SysProcAttr, limit time.Duration, dir, out string, env []string, argv ...string) (int, error) {
 	stdout, err := os.Create(out + ".out")
 	if err != nil {
 		return 0, err
@@ -70,8 +85,8 @@ func (r *reaper) run(limit time.Duration, dir, out string, env []string, argv ..
 	r.mu.Lock()
 	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Dir: dir, Env: append(os.Environ(), env...),
-		Files: []uintptr{null.Fd(), stdout.Fd(), stderr.Fd()},
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
+		Files: []uintptr{stdin.Fd(), stdout.Fd(), stderr.Fd()},
+		Sys:   sys,
 	})
 	if err == nil {
 		r.ended[pid] = ended
