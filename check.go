@@ -58,7 +58,7 @@ func cmdCheck(g *globals, args []string) error {
 func checkHost(g *globals) []finding {
 	return []finding{
 		checkKernel(), checkQEMU(g), checkKVM(g), checkTun(), checkVhostNet(), checkVirtiofsd(g), checkNftables(), checkCgroups(),
-		checkUserNamespaces(), checkFilters(), checkLSM(),
+		checkUserNamespaces(), checkMemfd(), checkFilters(), checkLSM(),
 	}
 }
 

@@ -50,6 +50,15 @@ func checkUserNamespaces() finding {
 	return f
 }
 
+// checkMemfd: the init is a program in a memfd, which a host can forbid to execute.
+func checkMemfd() finding {
+	f := finding{what: "memfd", answer: "programs in memory can be executed"}
+	if text, err := readFile("/proc/sys/vm/memfd_noexec", 16); err == nil && strings.TrimSpace(string(text)) == "2" {
+		f.answer = "vm.memfd_noexec is 2: the init starts from a file without a name instead"
+	}
+	return f
+}
+
 func checkFilters() finding {
 	if _, err := os.Stat("/proc/sys/kernel/seccomp/actions_avail"); err != nil {
 		return finding{what: "seccomp", answer: "absent", advice: "QEMU's jail needs it: a kernel with CONFIG_SECCOMP_FILTER", fatal: true}

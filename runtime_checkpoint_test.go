@@ -383,7 +383,7 @@ func TestCheckpointOver(t *testing.T) {
 	if m := readManifest(t, dir); m.Digest != old.Digest {
 		t.Error("the manifest is another")
 	}
-	r.must(os.Remove(dir + "/" + manifestName + ".new"))
+	r.must(os.Remove(dir + "/" + manifestName + newSuffix))
 
 	begin := time.Now()
 	c.checkpoint(dir, "--leave-running")

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -213,4 +214,28 @@ func TestLogFIFO(t *testing.T) {
 		t.Errorf("exit code %d, stderr %q", res.code, res.err)
 	}
 	r.log = r.dir + "/log.json"
+}
+
+// vm.memfd_noexec=2 forbids to execute a memfd, which the init is. It belongs to a pid namespace.
+func TestMemfdNoexec(t *testing.T) {
+	r := newRT(t)
+	_, err := os.Stat("/proc/sys/vm/memfd_noexec")
+	if err != nil {
+		t.Skip("this kernel has no vm.memfd_noexec: it came with Linux 6.3")
+	}
+	c := r.sh("echo ran", func(s *specs.Spec) {
+		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/true"}}}
+	})
+	cmd := r.cmd("run", "--bundle", c.dir, c.id)
+	script := "echo 2 >/proc/sys/vm/memfd_noexec && " + `"$@"; code=$?; ` + r.bin + " check 2>&1; exit $code"
+	cmd.Args = append([]string{"unshare", "-m", "-p", "-f", "--mount-proc", "sh", "-c", script, "sh", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path, err = exec.LookPath("unshare")
+	r.must(err)
+	res := r.doCmd(cmd)
+	if res.code != 0 || !strings.HasPrefix(res.out, "ran\n") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", res.code, res.out, res.err)
+	}
+	if r.isRunh() && !strings.Contains(res.out, "vm.memfd_noexec is 2") {
+		t.Errorf("check does not say it: %q", res.out)
+	}
 }

@@ -10,7 +10,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -154,55 +152,6 @@ func (s *stub) wearOOMScore() (takeOff func()) {
 			s.warn("oom_score_adj of runh itself: %v; it stays at %s", err, score)
 		}
 	}
-}
-
-// stubImage is a sealed memfd with the interpreter as an ELF file.
-func stubImage() (int, error) {
-	fd, err := unix.MemfdCreate("runh:init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable and MFD_EXEC is unknown
-		fd, err = unix.MemfdCreate("runh:init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	}
-	if err != nil {
-		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("memfd_create", err))
-	}
-	if _, err := unix.Write(fd, stubELF()); err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("write", err))
-	}
-	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("stub: %w", os.NewSyscallError("fcntl", err))
-	}
-	return fd, nil
-}
-
-// stubELF wraps the interpreter's machine code: one segment, read and execute.
-func stubELF() []byte {
-	const base, headers = 0x400000, 64 + 2*56
-	code := unsafe.Slice(stubAddress(), 1024)
-	end := bytes.Index(code, []byte{0x0f, 0x0b, 0x0f, 0x0b})
-	code = code[:end]
-
-	type programHeader struct {
-		Type, Flags                                  uint32
-		Offset, Vaddr, Paddr, Filesz, Memsz, Aligned uint64
-	}
-	var b bytes.Buffer
-	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 8: 0, 15: 0})
-	size := uint64(headers + len(code))
-	for _, part := range []any{
-		[]uint16{2, 62},
-		uint32(1),                                                // executable, x86-64
-		uint64(base + headers), uint64(64), uint64(0), uint32(0), // entry, program headers, no sections
-		[]uint16{64, 56, 2, 64, 0, 0},
-		programHeader{Type: 1, Flags: 5, Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Aligned: 4096},
-		programHeader{Type: 0x6474e551, Flags: 6}, // PT_GNU_STACK: the stack is not executable
-	} {
-		binary.Write(&b, binary.LittleEndian, part) // a bytes.Buffer does not fail
-	}
-	b.Write(code)
-	return b.Bytes()
 }
 
 // wait is where the program has come to: it reported a place, failed at a step,
