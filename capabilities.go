@@ -3,7 +3,7 @@
 package main
 
 import (
-	"fmt"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -31,49 +31,30 @@ func (m *capabilities) sets(c *specs.LinuxCapabilities) []capabilitySet {
 	}
 }
 
-// checkCapabilities refuses names that no kernel knows: they are typing
-// mistakes. Names that this kernel lacks or cannot grant are a warning of
-// readCapabilities (config.md: "SHOULD NOT fail").
-func checkCapabilities(c *specs.LinuxCapabilities) error {
+// readCapabilities reads the spec's sets, keeping what held permits. The specification asks for a warning, not an error,
+// for what cannot be granted: it is one line, and runc's.
+func readCapabilities(c *specs.LinuxCapabilities, held uint64, warn func(string, ...any)) (m capabilities) {
 	if c == nil {
-		return nil
+		return m
 	}
-	for _, set := range new(capabilities).sets(c) {
-		for _, name := range set.list {
-			if capabilityNumber(name) < 0 {
-				return fmt.Errorf("process.capabilities.%s: unknown capability %q", set.name, name)
-			}
-		}
-	}
-	return nil
-}
-
-// readCapabilities reads the spec's sets, keeping what held permits. The spec
-// wants a warning, not an error, for what cannot be granted.
-func readCapabilities(c *specs.LinuxCapabilities, held uint64, warn func(string, ...any)) (m capabilities, err error) {
-	if c == nil {
-		return m, nil
-	}
-	if err := checkCapabilities(c); err != nil {
-		return m, err
-	}
-	lost := map[string]bool{}
+	var lost []string
 	for _, set := range m.sets(c) {
 		for _, name := range set.list {
-			if n := capabilityNumber(name); held&(1<<n) != 0 {
+			if n := capabilityNumber(name); n >= 0 && held&(1<<n) != 0 {
 				*set.mask |= 1 << n
-			} else {
-				lost[name] = true
+			} else if !slices.Contains(lost, name) {
+				lost = append(lost, name)
 			}
 		}
 	}
-	for name := range lost {
-		warn("capability %s cannot be granted here: runh does not have it", name)
+	if len(lost) > 0 {
+		slices.Sort(lost)
+		warn("ignoring unknown or unavailable capabilities: %q", lost)
 	}
 	// What the kernel would refuse as a whole is trimmed to what is sound.
 	m.effective &= m.permitted
 	m.ambient &= m.permitted & m.inheritable
-	return m, nil
+	return m
 }
 
 // heldCapabilities is what this process may pass on: its permitted set. Root of

@@ -165,9 +165,7 @@ func (c *creation) readBundle() error {
 	if p.devices, err = specDevices(spec.Linux.Devices); err != nil {
 		return err
 	}
-	if p.caps, err = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), c.g.warnf); err != nil {
-		return err
-	}
+	p.caps = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), c.g.warnf)
 	if p.seccomp, err = readSeccomp(spec); err != nil {
 		return err
 	}
@@ -205,6 +203,7 @@ func (c *creation) claim() error {
 	made.OCIVersion = specs.Version
 	made.Bundle, made.Rootfs = c.opts.bundle, c.init.rootfs
 	made.Kind = "linux"
+	made.CallersKeyring = c.opts.noNewKeyring
 	made.Owner = ownerName(os.Geteuid())
 	made.Annotations = c.spec.Annotations
 	c.expectHostMounts()

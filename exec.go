@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,7 +46,22 @@ type execution struct {
 	opts   execOptions
 	child  int
 	master int // the terminal's master, or -1
+	stdio  [3]int
+	hook   *specs.Hook          // a startContainer hook, which is started here, too; nil: none
+	status specs.ContainerState // the container's, for an agent
 	warnf  func(string, ...any)
+}
+
+func newExecution(opts execOptions) *execution {
+	return &execution{opts: opts, master: -1, stdio: [3]int{0, 1, 2}, status: specs.StateRunning}
+}
+
+// startError is an error that comes before the process runs.
+func (e *execution) startError(err error) error {
+	if e.hook != nil {
+		return err
+	}
+	return fmt.Errorf("unable to start container process: %w", err)
 }
 
 func startExec(g *globals, opts execOptions) (e *execution, err error) {
@@ -66,22 +82,28 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e = &execution{opts: opts, master: -1, warnf: g.warnf}
-	e.id, e.linux = c.ID, spec.Linux
+	e = newExecution(opts)
 	if e.process, err = opts.readProcess(spec.Process); err != nil {
 		return nil, err
 	}
 	if err := e.checkTerminal(); err != nil {
 		return nil, err
 	}
+	if err := e.begin(g, c, spec); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// begin starts the process with everything that confines the container's own.
+func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error) {
+	e.id, e.linux, e.newKeyring, e.warnf = c.ID, spec.Linux, !c.CallersKeyring, g.warnf
 	if err := checkLabels(e.process); err != nil {
-		return nil, err
+		return err
 	}
-	if e.caps, err = readCapabilities(e.process.Capabilities, heldCapabilities(spec), g.warnf); err != nil {
-		return nil, err
-	}
+	e.caps = readCapabilities(e.process.Capabilities, heldCapabilities(spec), g.warnf)
 	if e.seccomp, err = readSeccomp(spec); err != nil {
-		return nil, err
+		return err
 	}
 	if e.process.OOMScoreAdj == nil {
 		e.process.OOMScoreAdj = spec.Process.OOMScoreAdj
@@ -91,9 +113,9 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 			unix.Kill(e.child, unix.SIGKILL)
 			reapChild(e.child)
 		}
-		return nil, err
+		return err
 	}
-	return e, nil
+	return nil
 }
 
 // readProcess is what to run: the file of --process, or the container's own
@@ -125,14 +147,19 @@ func (o *execOptions) readProcess(own *specs.Process) (*specs.Process, error) {
 		p.SelinuxLabel = o.processLabel
 	}
 	if len(o.caps) > 0 {
-		// Never inheritable: what the process executes would gain them
-		// (CVE-2022-29162).
+		// Never inheritable: what the process executes would gain them (CVE-2022-29162). Ambient, where the config has them
+		// inheritable: else another user than root would have no use of them.
 		caps := specs.LinuxCapabilities{}
 		if p.Capabilities != nil {
 			caps = *p.Capabilities
 		}
 		for _, set := range []*[]string{&caps.Bounding, &caps.Effective, &caps.Permitted} {
-			*set = append(append([]string(nil), *set...), o.caps...)
+			*set = append(slices.Clone(*set), o.caps...)
+		}
+		for _, name := range o.caps {
+			if slices.Contains(caps.Inheritable, name) {
+				caps.Ambient = append(slices.Clone(caps.Ambient), name)
+			}
 		}
 		p.Capabilities = &caps
 	}
@@ -193,12 +220,16 @@ func (e *execution) launch(c *container) error {
 	}
 	defer unix.Close(root)
 	p := e.process
-	exe, err := lookExecutable(root, p.Args[0], p.Cwd, p.Env)
+	file, env := p.Args[0], withHome(root, p.Env, p.User.UID)
+	if e.hook != nil {
+		file, env = e.hook.Path, hookEnv(e.hook, env)
+	}
+	exe, err := lookExecutable(root, file, p.Cwd, p.Env)
 	if err != nil {
-		return fmt.Errorf("unable to start container process: %w", err)
+		return e.startError(err)
 	}
 	unix.Close(exe.file)
-	if e.stub, err = newStub(0, 1, 2); err != nil {
+	if e.stub, err = newStub(uintptr(e.stdio[0]), uintptr(e.stdio[1]), uintptr(e.stdio[2])); err != nil {
 		return err
 	}
 	defer e.close()
@@ -271,9 +302,9 @@ func (e *execution) launch(c *container) error {
 	e.become(exe.path)
 	e.report(placeReady)
 	e.await()
-	e.at("exec: %q", p.Args[0])
+	e.at("exec: %q", file)
 	e.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
-	e.execute(exe.path, withHome(root, p.Env, p.User.UID))
+	e.execute(exe.path, env)
 	if err := e.startOn(); err != nil {
 		return err
 	}
@@ -293,7 +324,7 @@ func (e *execution) accompany(c *container, forked *call) error {
 			e.child = int(forked.value())
 		}
 		if err != nil {
-			return fmt.Errorf("unable to start container process: %w", err)
+			return e.startError(err)
 		}
 		if place == placeConsole {
 			e.master, e.received = e.received, -1
@@ -339,7 +370,7 @@ func (e *execution) accompany(c *container, forked *call) error {
 	if e.opts.pidFile != "" {
 		os.Remove(e.opts.pidFile)
 	}
-	return fmt.Errorf("unable to start container process: %w", err)
+	return e.startError(err)
 }
 
 // passListener brings the listener of the process's filter to the agent.
@@ -353,7 +384,7 @@ func (e *execution) passListener(c *container) error {
 	if err != nil {
 		return err
 	}
-	if err := c.informAgent(e.linux.Seccomp, specs.StateRunning, e.child, listener); err != nil {
+	if err := c.informAgent(e.linux.Seccomp, e.status, e.child, listener); err != nil {
 		return err
 	}
 	return e.proceed()

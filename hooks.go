@@ -1,8 +1,9 @@
 // Hooks: programs of the operator's that run at six points of a container's
 // life (runtime-spec, config.md, "POSIX-platform Hooks"). Each gets the state as
 // JSON on stdin, exactly its own argv and environment, and as long as its
-// timeout allows. A hook is started by the stub, as the init is: the two kinds
-// that run in the container's namespaces enter them there.
+// timeout allows; one without env has runh's. A hook is started by the stub, as
+// the init is: createContainer enters the container's namespaces there, and
+// startContainer becomes a process of the container's, as confined as its own.
 //
 // A hook's output goes to a file in memory, not to a pipe: nobody need read it
 // while it comes, a child that it leaves behind holds nobody up, and the end
@@ -13,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -21,16 +23,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// hookError is a hook that failed.
+type hookError struct {
+	kind   string
+	number int
+	path   string
+	err    error
+}
+
+func (e *hookError) Error() string {
+	return fmt.Sprintf("error running %s hook #%d: %s: %v", e.kind, e.number, e.path, e.err)
+}
+
+func (e *hookError) Unwrap() error { return e.err }
+
 // hookRun is one point of the life cycle: which hooks, and where they run.
 type hookRun struct {
 	kind  string
 	hooks []specs.Hook
+	first int // the number of the first of them in config.json
 	state specs.State
 	cwd   string
 	gone  bool // cwd may not exist any more: a caller can remove the bundle before it deletes the container
 	join  int  // a process whose namespaces the hooks enter, or 0
-	user  *specs.User
-	caps  capabilities
+
+	// inside starts a hook as a process of the container's, nil: a hook is the host's
+	inside func(h *specs.Hook, in, out int) (pid int, err error)
 }
 
 // run runs the hooks in order; the first failure ends it.
@@ -41,7 +59,7 @@ func (r *hookRun) run() error {
 	stdin := encodeJSON(r.state, "")
 	for i := range r.hooks {
 		if err := r.one(&r.hooks[i], stdin); err != nil {
-			return fmt.Errorf("error running %s hook #%d: %s: %w", r.kind, i, r.hooks[i].Path, err)
+			return &hookError{r.kind, r.first + i, r.hooks[i].Path, err}
 		}
 	}
 	return nil
@@ -58,22 +76,35 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 		return err
 	}
 	defer unix.Close(out)
-	s, err := newStub(uintptr(in), uintptr(out), uintptr(out))
+	start := r.outside
+	if r.inside != nil {
+		start = r.inside
+	}
+	pid, err := start(h, in, out)
 	if err != nil {
 		return err
+	}
+	return r.result(h, pid, out)
+}
+
+// outside starts a hook of the host's, and returns when its execve has happened.
+func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
+	s, err := newStub(uintptr(in), uintptr(out), uintptr(out))
+	if err != nil {
+		return 0, err
 	}
 	defer s.close()
 	var forked *call
 	if r.join != 0 {
 		pidfd, err := unix.PidfdOpen(r.join, 0)
 		if err != nil {
-			return errNotRunning
+			return 0, errNotRunning
 		}
 		defer unix.Close(pidfd)
 		s.at("enter the container's namespaces")
 		flags, err := joinFlags(r.join)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		s.call(unix.SYS_SETNS, s.inherit(pidfd), flags)
 		if flags&unix.CLONE_NEWUSER != 0 {
@@ -93,19 +124,12 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 	if r.gone {
 		chdir.ignore(unix.ENOENT)
 	}
-	if r.user != nil {
-		s.identity(*r.user, r.caps, 0)
-	}
-	argv := h.Args
-	if len(argv) == 0 {
-		argv = []string{h.Path}
-	}
 	s.at("exec")
-	s.call(unix.SYS_EXECVE, h.Path, s.strs(argv), s.strs(hookEnv(h, os.Environ())))
+	s.call(unix.SYS_EXECVE, h.Path, s.strs(hookArgs(h)), s.strs(hookEnv(h, os.Environ())))
 	if err := s.start(&syscall.SysProcAttr{}); err != nil {
-		return err
+		return 0, err
 	}
-	pid := s.pid
+	pid = s.pid
 	_, err = s.wait() // until the execve has closed the socket
 	if forked != nil && forked.value() != 0 {
 		reapChild(s.pid)
@@ -113,9 +137,9 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 	}
 	if !errors.Is(err, errStubDied) {
 		reapChild(pid)
-		return err
+		return 0, err
 	}
-	return r.result(h, pid, out)
+	return pid, nil
 }
 
 // result waits for the hook's end, and makes an error of a bad one.
@@ -137,6 +161,13 @@ func (r *hookRun) result(h *specs.Hook, pid, out int) error {
 		return fmt.Errorf("exit status %d%s", status.ExitStatus(), lastWords(out))
 	}
 	return nil
+}
+
+func hookArgs(h *specs.Hook) []string {
+	if len(h.Args) == 0 {
+		return []string{h.Path}
+	}
+	return h.Args
 }
 
 // hookEnv is a hook's own environment, or else the given one. An empty list is an environment, too: an empty one.
@@ -252,19 +283,24 @@ func (c *creation) runRuntimeHooks() error {
 	return createRuntime.run()
 }
 
-// runStartHooks runs what comes right before the process, in its place.
+// runStartHooks runs what comes right before the process, in its place. Their programs are the image's, so each is
+// started as exec starts a process: in the container's cgroup and namespaces, with the identity, limits, seccomp filter,
+// working directory and, without env, the environment of the container's process.
 func (c *container) runStartHooks(g *globals, spec *specs.Spec) error {
 	if spec.Hooks == nil || len(spec.Hooks.StartContainer) == 0 {
 		return nil
 	}
-	caps, err := readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), g.warnf)
-	if err != nil {
-		return err
-	}
-	r := hookRun{
-		kind: "startContainer", hooks: spec.Hooks.StartContainer, cwd: "/",
-		state: c.hookState(specs.StateCreated, pidInside(c.Pid)), join: c.Pid,
-		user: &spec.Process.User, caps: caps,
+	runtime.LockOSThread() // the hook dies with this thread until it runs
+	defer runtime.UnlockOSThread()
+	r := hookRun{kind: "startContainer", hooks: spec.Hooks.StartContainer, state: c.hookState(specs.StateCreated, pidInside(c.Pid))}
+	r.inside = func(h *specs.Hook, in, out int) (int, error) {
+		e := newExecution(execOptions{id: c.ID, detach: true})
+		e.hook, e.stdio, e.status = h, [3]int{in, out, out}, specs.StateCreated
+		process := *spec.Process
+		process.Args, process.Terminal, process.ConsoleSize, process.ExecCPUAffinity = hookArgs(h), false, nil, nil
+		e.process = &process
+		err := e.begin(g, c, spec)
+		return e.child, err
 	}
 	return r.run()
 }
@@ -283,8 +319,8 @@ func (c *container) runPoststop(g *globals, spec *specs.Spec) {
 	if spec == nil || spec.Hooks == nil {
 		return
 	}
-	for _, h := range spec.Hooks.Poststop {
-		r := hookRun{kind: "poststop", hooks: []specs.Hook{h}, state: c.hookState(specs.StateStopped, 0), cwd: c.Bundle, gone: true}
+	for i, h := range spec.Hooks.Poststop {
+		r := hookRun{kind: "poststop", hooks: []specs.Hook{h}, first: i, state: c.hookState(specs.StateStopped, 0), cwd: c.Bundle, gone: true}
 		if err := r.run(); err != nil {
 			g.warnf("%v", err)
 		}

@@ -58,7 +58,6 @@ func TestBadConfig(t *testing.T) {
 		{"rootfs is a file", "config.json", edit(func(s *specs.Spec) { s.Root.Path = "config.json" }), false},
 		{"version", "3.0.0", edit(func(s *specs.Spec) { s.Version = "3.0.0" }), false},
 		{"not a version", "one", edit(func(s *specs.Spec) { s.Version = "one" }), false},
-		{"capability", "CAP_NOSUCH", edit(func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_NOSUCH"} }), false},
 		{"namespace", "nosuch", edit(func(s *specs.Spec) { s.Linux.Namespaces[0].Type = "nosuch" }), true},
 		{"relative namespace path", "", edit(func(s *specs.Spec) { s.Linux.Namespaces[1].Path = "proc/self/ns/net" }), true},
 		{"no mount namespace", "mount", edit(func(s *specs.Spec) { dropNS(s, specs.MountNamespace) }), true},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -159,6 +160,7 @@ func TestHookFails(t *testing.T) {
 		r := newRT(t)
 		c := r.sh("echo never")
 		setHook(c.spec, "startContainer", shHook("echo the reason >&2; exit 9"))
+		setHook(c.spec, "poststop", shHook("echo ran >"+r.dir+"/poststop"))
 		c.write()
 		c.create()
 		res := r.do("start", c.id)
@@ -168,6 +170,7 @@ func TestHookFails(t *testing.T) {
 		}
 		if r.isRunh() {
 			res.fails("startContainer")
+			wantDestroyed(r, c)
 		}
 	})
 	t.Run("poststart", func(t *testing.T) { // since 1.3 an error that stops the container
@@ -175,11 +178,19 @@ func TestHookFails(t *testing.T) {
 		r.onlyRunh("runc 1.1 runs it at create")
 		c := r.bundle([]string{"sleep", "1000"})
 		setHook(c.spec, "poststart", shHook("echo the reason >&2; exit 9"))
+		setHook(c.spec, "poststop", shHook("echo ran >>"+r.dir+"/poststop"))
 		c.write()
 		c.create()
 		r.do("start", c.id).fails("poststart")
 		if code := c.wait(); code != 137 {
 			t.Errorf("exit code %d, want 137", code)
+		}
+		wantDestroyed(r, c)
+		// run does both, and poststop runs once.
+		for _, flags := range [][]string{{}, {"--detach"}} {
+			r.must(os.Remove(r.dir + "/poststop"))
+			c.run(flags...).fails("poststart")
+			wantDestroyed(r, c)
 		}
 	})
 	t.Run("poststop", func(t *testing.T) { // a warning; the others run, and all is gone
@@ -214,6 +225,76 @@ func TestHookFails(t *testing.T) {
 		setHook(c.spec, "createRuntime", specs.Hook{Path: "bin/sh"})
 		c.write()
 		c.tryCreate().fails("bin/sh")
+	})
+}
+
+// wantDestroyed: runtime.md, lifecycle steps 7 and 9, go on at step 12: the container is destroyed, and the poststop hooks have run, once.
+func wantDestroyed(r *rt, c *ctr) {
+	r.Helper()
+	r.do("state", c.id).fails("does not exist")
+	if got := rtReadOr(r.dir + "/poststop"); got != "ran\n" {
+		r.Errorf("poststop left %q", got)
+	}
+	if left := r.leftovers(); len(left) != 0 {
+		r.Errorf("left %q", left)
+	}
+}
+
+// TestStartHookConfined: the program of a startContainer hook is the image's, so nothing that holds the container's process
+// leaves it free: what either sees of itself is the same.
+func TestStartHookConfined(t *testing.T) {
+	look := `for x in $(seq 9); do :; done; grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp|Cpus_allowed_list):' /proc/self/status; cat /proc/self/limits /proc/self/cgroup /proc/self/oom_score_adj
+		pwd; umask; cat /proc/self/environ; for ns in mnt pid net ipc uts user cgroup; do readlink /proc/self/ns/$ns; done; ls /proc/self/fd | wc -l`
+	score, umask, pids := 321, uint32(0o027), int64(20)
+	hook := specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", "(" + look + ") >/log/hook"}}
+	confine := func(s *specs.Spec) {
+		s.Process.User = specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{5}, Umask: &umask}
+		s.Process.Cwd, s.Process.NoNewPrivileges, s.Process.OOMScoreAdj = "/mnt", true, &score
+		s.Process.Env = append(s.Process.Env, "OF=the process", "OF=the process, again")
+		s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 30, Hard: 40}, {Type: "RLIMIT_CORE"}}
+		s.Linux.Resources.Pids = &specs.LinuxPids{Limit: &pids}
+		setHook(s, "startContainer", hook)
+	}
+	for name, more := range map[string]func(*specs.Spec){
+		"as it is":   func(*specs.Spec) {},
+		"privileges": func(s *specs.Spec) { s.Process.NoNewPrivileges, s.Process.User.UID = false, 0 },
+		"user namespace": func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+			s.Linux.UIDMappings, s.Linux.GIDMappings = ids, ids
+			s.Linux.Sysctl = nil // a group range of the host's
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRT(t)
+			r.onlyRunh("runc 1.1 has other descriptors")
+			r.must(os.Chmod(r.dir, 0o755))
+			log := filepath.Join(r.dir, "log")
+			r.must(os.Mkdir(log, 0o777))
+			r.must(os.Chmod(log, 0o777))
+			c := r.sh("("+look+") >/log/process", confine, more)
+			r.must(os.Mkdir(c.rootfs()+"/log", 0o755))
+			c.spec.Mounts = append(c.spec.Mounts, bindAt(log, "/log", "bind"))
+			c.write()
+			r.env = append(os.Environ(), "OF=runh")
+			c.output()
+			got, want := rtReadOr(log+"/hook"), rtReadOr(log+"/process")
+			if got != want || !strings.Contains(got, "again") || !strings.Contains(got, "/mnt\n") || !strings.Contains(got, "Seccomp:\t2") {
+				t.Errorf("the hook sees of itself:\n%s\nthe process:\n%s", got, want)
+			}
+		})
+	}
+	t.Run("hermit", func(t *testing.T) { // a Linux process beside the machine, as exec's
+		r := newHermit(t)
+		c := r.guest("app", []string{"hello"})
+		c.spec.Process.NoNewPrivileges = true
+		r.must(exec.Command("cp", "/bin/busybox", c.rootfs()+"/busybox").Run())
+		setHook(c.spec, "startContainer", specs.Hook{Path: "/busybox", Args: []string{"grep", "-E", "^(NoNewPrivs|Seccomp|CapEff):", "/proc/self/status"}},
+			specs.Hook{Path: "/busybox", Args: []string{"false"}})
+		setHook(c.spec, "startContainer", specs.Hook{Path: "/nosuch"})
+		c.write()
+		c.create()
+		r.do("start", c.id).fails("startContainer hook #1: /busybox: exit status 1")
 	})
 }
 

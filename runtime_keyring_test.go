@@ -22,4 +22,10 @@ func TestSessionKeyring(t *testing.T) {
 	if own("--no-new-keyring") {
 		t.Error("--no-new-keyring: the container has a keyring of its own")
 	}
+	for want, flags := range map[bool][]string{true: nil, false: {"--no-new-keyring"}} {
+		c := r.bundle([]string{"sleep", "1000"}, noFilter).addProbe().create(flags...).start()
+		if res := r.do("exec", c.id, "probe", "keyring").ok(); strings.Contains(res.out, ";_ses."+c.id) != want {
+			t.Errorf("exec after create %q: the process has the keyring %q", flags, res.out)
+		}
+	}
 }

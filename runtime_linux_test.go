@@ -325,6 +325,32 @@ func TestCapabilities(t *testing.T) {
 			}
 		})
 	}
+	t.Run("unknown", func(t *testing.T) { // runtime-spec 1.3: a warning
+		r := newRT(t)
+		r.onlyRunh("its log has the message elsewhere")
+		r.global = append(r.global, "--log-level", "warn")
+		res := r.sh("grep ^CapEff /proc/self/status | tr -d '\\t'", func(s *specs.Spec) {
+			for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
+				*set = append(*set, "CAP_NOSUCH", "cap_chown")
+			}
+		}).run().ok()
+		if log := rtReadOr(r.log); res.out != "CapEff:00000000"+docker+"\n" || strings.Count(log, `ignoring unknown or unavailable capabilities: [\"CAP_NOSUCH\" \"cap_chown\"]`) != 1 {
+			t.Errorf("%q, log %q", res.out, log)
+		}
+	})
+	t.Run("exec --user --cap", func(t *testing.T) { // ambient, but only where the config has it inheritable
+		r := newRT(t)
+		c := r.bundle([]string{"sleep", "1000"}, func(s *specs.Spec) { s.Process.Capabilities.Inheritable = []string{"CAP_NET_RAW"} }).create().start()
+		look := []string{"sh", "-c", "grep -E '^Cap(Inh|Eff|Amb)' /proc/self/status | tr -d '\\t'"}
+		for cap, want := range map[string]string{
+			"CAP_NET_RAW": "CapInh:0000000000002000\nCapEff:0000000000002000\nCapAmb:0000000000002000\n",
+			"CAP_KILL":    "CapInh:0000000000002000\nCapEff:0000000000000000\nCapAmb:0000000000000000\n",
+		} {
+			if res := r.do(append([]string{"exec", "--user", "1000:1000", "--cap", cap, c.id}, look...)...).ok(); res.out != want {
+				t.Errorf("--cap %s: %q, want %q", cap, res.out, want)
+			}
+		}
+	})
 	// The specification: what the host cannot grant is a warning, not an error (Docker's --privileged lists all there are).
 	t.Run("more than there are", func(t *testing.T) {
 		r := newRT(t)

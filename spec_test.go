@@ -44,9 +44,6 @@ func TestCheckSpec(t *testing.T) {
 		{"", func(s *specs.Spec) { s.Process.User.Umask = mask(0o777) }},
 		{"process.oomScoreAdj 1001 is not between", func(s *specs.Spec) { s.Process.OOMScoreAdj = num(1001) }},
 		{"", func(s *specs.Spec) { s.Process.OOMScoreAdj = num(-1000) }},
-
-		{`process.capabilities.ambient: unknown capability "CAP_NOSUCH"`, func(s *specs.Spec) { s.Process.Capabilities.Ambient = []string{"CAP_NOSUCH"} }},
-		{`unknown capability "cap_chown"`, func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"cap_chown"} }},
 		{"", func(s *specs.Spec) { s.Process.Capabilities.Inheritable = capabilityNames[:] }},
 		{"", func(s *specs.Spec) { s.Process.Capabilities = nil }},
 		{`process.rlimits[1]: unknown type "NOFILE"`, func(s *specs.Spec) { s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: "NOFILE"}) }},

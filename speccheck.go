@@ -79,7 +79,7 @@ func checkProcess(s *specs.Spec) error {
 	if err := checkProcessValues(p, "process"); err != nil {
 		return err
 	}
-	return checkCapabilities(p.Capabilities)
+	return nil
 }
 
 // checkProcessValues also serves exec's --process file.

@@ -34,6 +34,10 @@ func cmdStart(g *globals, args []string) error {
 		return err
 	}
 	if err := c.start(g, spec); err != nil {
+		var hook *hookError
+		if errors.As(err, &hook) { // runtime.md, lifecycle steps 7 and 9: go on at step 12, destroy it, and then the poststop hooks
+			err = errors.Join(err, c.destroy(g, spec))
+		}
 		return err
 	}
 	c.close() // others may delete it while we wait

@@ -43,22 +43,23 @@ const (
 )
 
 type state struct {
-	Magic       string            `json:"magic"`
-	OCIVersion  string            `json:"ociVersion"`
-	ID          string            `json:"id"`
-	Bundle      string            `json:"bundle"`
-	Rootfs      string            `json:"rootfs"`
-	Kind        string            `json:"kind"`  // "linux" or "hermit"
-	Phase       string            `json:"phase"` // phaseCreating, phaseCreated or phaseRunning
-	Pid         int               `json:"pid"`
-	StartTime   uint64            `json:"startTime"` // field 22 of /proc/PID/stat
-	Created     time.Time         `json:"created"`
-	Owner       string            `json:"owner"`
-	Annotations map[string]string `json:"annotations,omitempty"`
-	Cgroup      cgroupState       `json:"cgroup"`
-	Rdt         *rdtState         `json:"rdt,omitempty"`
-	Uncovered   uint64            `json:"uncovered,omitempty"` // without a mount namespace: see hostmounts.go
-	Hermit      *hermitState      `json:"hermit,omitempty"`
+	Magic          string            `json:"magic"`
+	OCIVersion     string            `json:"ociVersion"`
+	ID             string            `json:"id"`
+	Bundle         string            `json:"bundle"`
+	Rootfs         string            `json:"rootfs"`
+	Kind           string            `json:"kind"`  // "linux" or "hermit"
+	Phase          string            `json:"phase"` // phaseCreating, phaseCreated or phaseRunning
+	Pid            int               `json:"pid"`
+	StartTime      uint64            `json:"startTime"` // field 22 of /proc/PID/stat
+	Created        time.Time         `json:"created"`
+	Owner          string            `json:"owner"`
+	Annotations    map[string]string `json:"annotations,omitempty"`
+	Cgroup         cgroupState       `json:"cgroup"`
+	Rdt            *rdtState         `json:"rdt,omitempty"`
+	CallersKeyring bool              `json:"callersKeyring,omitempty"` // create had --no-new-keyring
+	Uncovered      uint64            `json:"uncovered,omitempty"`      // without a mount namespace: see hostmounts.go
+	Hermit         *hermitState      `json:"hermit,omitempty"`
 }
 
 // A container is an opened state directory. lock is nil for readers.
