@@ -176,6 +176,11 @@ func receiveMessage(socket int) (msg []byte, received int, err error) {
 	var controlLen int
 	n, err := ignoringEINTR(func() (n int, err error) {
 		n, controlLen, _, _, err = unix.Recvmsg(socket, msg, control[:], unix.MSG_CMSG_CLOEXEC)
+		if err == unix.ECONNRESET {
+			// The other end died with something of ours unread. The kernel says so
+			// once, before the last words that are still to be read.
+			n, controlLen, _, _, err = unix.Recvmsg(socket, msg, control[:], unix.MSG_CMSG_CLOEXEC)
+		}
 		return n, err
 	})
 	if err != nil {
