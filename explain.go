@@ -99,8 +99,8 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	e.Machine, e.Accel, e.VCPUs, e.Memory, e.BootArgs = vm.Machine, vm.Accel, vm.VCPUs, vm.MemoryMiB, vm.Boot.with(vm.Lease)
 	e.Needs = vm.NeedsMiB
 	e.Dropped = guest.dropped
-	if r := specResources(c.spec); r != nil && r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
-		e.Limit = *r.Memory.Limit >> 20
+	if limit := memoryLimit(specResources(c.spec)); limit > 0 {
+		e.Limit = limit >> 20
 	}
 	e.Network = vm.Network
 	switch vm.Network {

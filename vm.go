@@ -206,8 +206,8 @@ func (vm *vmConfig) pickMemory(spec *specs.Spec, c *hermitConfig, s *hermitSetti
 	// The application is in the guest's memory twice, as a file and unpacked.
 	least := max(minMemoryMiB, 2*appMiB+24)
 	limit := 0 // MiB, 0: none
-	if r := specResources(spec); r != nil && r.Memory != nil && r.Memory.Limit != nil && *r.Memory.Limit > 0 {
-		limit = int(min(*r.Memory.Limit>>20, maxMemoryMiB))
+	if n := memoryLimit(specResources(spec)); n > 0 {
+		limit = int(min(n>>20, maxMemoryMiB))
 	}
 	overhead := vmBaseMiB + filesMiB
 	if vm.Machine != "microvm" {

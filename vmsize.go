@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"strconv"
 	"strings"
@@ -95,6 +96,24 @@ func checkTasks(r *specs.LinuxResources, needs int) error {
 	return fmt.Errorf("%s of %d is too small: the guest's machine and its keeper need %d tasks", field, limit, needs)
 }
 
+// memoryLimit is the limit of memory in bytes, -1 if there is none.
+func memoryLimit(r *specs.LinuxResources) int64 {
+	switch {
+	case r == nil:
+	case r.Unified["memory.max"] != "": // which is written last
+		word := r.Unified["memory.max"]
+		number := strings.TrimRight(word, "KMGkmg") // as the kernel reads it (memparse)
+		n, err := strconv.ParseInt(number, 10, 64)
+		shift, known := map[string]int{"": 0, "k": 10, "m": 20, "g": 30}[strings.ToLower(word[len(number):])]
+		if err == nil && known && n >= 0 && n <= math.MaxInt64>>shift {
+			return n << shift
+		}
+	case r.Memory != nil && limitSet(r.Memory.Limit):
+		return max(*r.Memory.Limit, -1)
+	}
+	return -1
+}
+
 // pidsLimit is the limit of tasks, -1 if there is none, and the field that says so.
 func pidsLimit(r *specs.LinuxResources) (limit int64, field string) {
 	switch {
@@ -113,9 +132,9 @@ func pidsLimit(r *specs.LinuxResources) (limit int64, field string) {
 // its end, so that is an error; others hold for QEMU, while the guest is what it was.
 func (h *hermitState) follow(r *specs.LinuxResources) (warning string, err error) {
 	var stays []string
-	if r.Memory != nil && limitSet(r.Memory.Limit) && h.NeedsMiB > 0 {
-		limit := *r.Memory.Limit >> 20
-		if *r.Memory.Limit >= 0 && limit < int64(h.NeedsMiB) {
+	if limit := memoryLimit(r); h.NeedsMiB > 0 && (limit >= 0 || r.Memory != nil && limitSet(r.Memory.Limit)) {
+		limit >>= 20
+		if limit >= 0 && limit < int64(h.NeedsMiB) {
 			return "", fmt.Errorf("memory limit of %d MiB: the running machine needs %d MiB, %d of them for its guest, and cannot shrink", limit, h.NeedsMiB, h.MemoryMiB)
 		}
 		stays = append(stays, fmt.Sprintf("%d MiB", h.MemoryMiB))

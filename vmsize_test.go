@@ -75,6 +75,25 @@ func TestMachineFollows(t *testing.T) {
 	}
 }
 
+func TestMemoryLimit(t *testing.T) {
+	limit := int64(64 << 20)
+	for _, tt := range []struct {
+		unified string
+		want    int64
+	}{{"", 64 << 20}, {"max", -1}, {"1048576", 1 << 20}, {"128M", 128 << 20}, {"2g", 2 << 30}, {"9MM", -1}, {"x", -1}, {"0", 0}, {"4294967296", 1 << 32}, {"99999999999G", -1}, {"-1", -1}} {
+		r := &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}}
+		if tt.unified != "" {
+			r.Unified = map[string]string{"memory.max": tt.unified}
+		}
+		if got := memoryLimit(r); got != tt.want {
+			t.Errorf("memory.max %q: %d, want %d", tt.unified, got, tt.want)
+		}
+	}
+	if got := memoryLimit(nil); got != -1 {
+		t.Errorf("without resources: %d", got)
+	}
+}
+
 // The vm section goes behind the annotations and before the limits.
 func TestTakeVM(t *testing.T) {
 	vcpus, memory := uint32(3), uint64(96<<20)
