@@ -287,6 +287,7 @@ func (k *keeper) step() {
 	}
 	if happened(pollQMP) && !k.client.read(k.message) {
 		k.state = qmpClosed
+		k.await() // its end comes with that
 	}
 	if happened(pollSignals) {
 		k.readSignals()

@@ -27,6 +27,8 @@ func TestKeeperPatience(t *testing.T) {
 		{"stop", fakeUp + fakeAnswer + "sleep 100", "", commandPause, "R", "no reply to stop within 1 s"},
 		{"cont after a pause", fakeUp + fakeAnswer + fakeAnswer + "sleep 100", "", commandPause, "R", "no reply to cont within 1 s"},
 		{"a migration", fakeUp + fakeAnswer + fakeAnswer + "sleep 100", "", commandSave, "R", "no reply to getfd within 1 s"},
+		{"the end of a migration", fakeUp + strings.Repeat(fakeAnswer, 9) + "sleep 100", "", commandSave, "R", "no end of a migration within 1 s"},
+		{"a closed monitor", fakeUp + "exec 3>&- 3<&-; sleep 100", "", "", "R", "its monitor is closed, and there is no end within 1 s"},
 		{"a state", fakeUp + "sleep 100", "incoming", commandLoad, "R", "no reply to getfd within 1 s"},
 	} {
 		t.Run(x.name, func(t *testing.T) {

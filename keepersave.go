@@ -167,6 +167,9 @@ func (k *keeper) unsave() {
 	k.command(qmpCont)
 }
 
+// abandoned: a migration goes on of which nobody wants to hear any more. Its end is an event.
+func (k *keeper) abandoned() bool { return k.saving == saveWriting && k.asked != commandSave }
+
 // endSaved ends the machine whose state has been kept.
 func (k *keeper) endSaved() {
 	k.end.stop = int(unix.SIGKILL)

@@ -58,10 +58,16 @@ func (k *keeper) missAnswer() {
 		k.await()
 	default:
 		k.overdue = 0
-		k.end.owed = "no greeting"
-		if k.sentLen > 0 {
+		switch {
+		case k.state == qmpClosed:
+			k.end.owed = "its monitor is closed, and there is no end"
+		case k.state == qmpGreeting:
+			k.end.owed = "no greeting"
+		case k.sentLen > 0:
 			name, _, _ := strings.Cut(k.sent[0], `"`)
 			k.end.owed = "no reply to " + name
+		default:
+			k.end.owed = "no end of a migration"
 		}
 		k.end.owed += " within " + strconv.Itoa((k.patience+999)/1000) + " s"
 		k.killVM()
@@ -76,7 +82,7 @@ func (k *keeper) answer(m qmpMessage) {
 	c := k.sent[0]
 	k.sentLen--
 	copy(k.sent[:], k.sent[1:])
-	if k.overdue = 0; k.sentLen > 0 {
+	if k.overdue = 0; k.sentLen > 0 || k.abandoned() {
 		k.await()
 	}
 	failed := m.kind == 'e'

@@ -2,9 +2,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -84,11 +86,20 @@ func TestKeeperDiesAtStart(t *testing.T) {
 	r := newHermit(t)
 	c := r.guest("app", []string{"count"}, annotated("network", "none")).create()
 	r.must(syscall.Kill(r.vmm(c), syscall.SIGSTOP))
-	open := func() int { return len(rtNames(t, "/proc/"+strconv.Itoa(c.pid)+"/fd")) }
-	before := open()
+	sockets := func() (list []string) {
+		for _, fd := range mustGlob(t, fmt.Sprintf("/proc/%d/fd/*", c.pid)) {
+			if to := rtLink(fd); strings.HasPrefix(to, "socket:") {
+				list = append(list, to)
+			}
+		}
+		return list
+	}
+	before := sockets()
 	failed := make(chan result)
 	go func() { failed <- r.do("start", c.id) }()
-	r.eventually("the keeper has start's connection", func() bool { return open() > before })
+	r.eventually("the keeper has start's connection", func() bool {
+		return slices.ContainsFunc(sockets(), func(s string) bool { return !slices.Contains(before, s) })
+	})
 	r.must(syscall.Kill(c.pid, syscall.SIGKILL))
 	(<-failed).fails("the keeper died before the guest ran")
 	c.wantStatus("stopped")
