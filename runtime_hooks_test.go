@@ -315,6 +315,12 @@ func TestHookTimeout(t *testing.T) {
 	}
 	res.fails("createRuntime")
 	r.eventually("the hook's children are dead", func() bool { return len(r.processes()) == 0 })
+	e := r.sh("echo never")
+	setHook(e.spec, "startContainer", h)
+	e.write()
+	e.create()
+	r.do("start", e.id).fails("timeout of 1s exceeded")
+	e.wait()
 	d := r.sh("true")
 	zero := 0
 	h = shHook("true")
