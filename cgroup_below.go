@@ -5,10 +5,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // below is the cgroup that the values of --cgroup name: PATH, the same for all
@@ -38,14 +39,14 @@ func (c *cgroup) below(flags []string) (*cgroup, error) {
 					continue
 				}
 				dir := path.Join(p.dir, sub)
-				_, err := os.Stat(dir)
+				err := unix.Access(dir, unix.F_OK)
 				switch {
 				case chosen[i] && out.places[i].dir != dir:
 					return nil, fmt.Errorf("--cgroup %q: the controller %s has another path already", flag, name)
 				case err != nil && p.isV2() && !c.v2:
 					continue // the v2 tree beside v1 need not have it
 				case err != nil:
-					return nil, fmt.Errorf("--cgroup %q: the container has no cgroup %s", flag, dir)
+					return nil, fmt.Errorf("--cgroup %q: adding pid to %s: %w", flag, dir, err)
 				}
 				out.places[i].dir, chosen[i], found = dir, true, true
 			}

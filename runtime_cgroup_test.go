@@ -485,7 +485,7 @@ func TestExecCgroup(t *testing.T) {
 			t.Errorf("--cgroup %s: not in %s: %s", path, want, out)
 		}
 	}
-	refused("the container has no cgroup /sys/fs/cgroup", "--cgroup", "nosuch")
+	refused("adding pid to /sys/fs/cgroup", "--cgroup", "nosuch")
 	refused(`must not contain ".."`, "--cgroup", "sub/../..")
 	refused("CONTROLLER:PATH", "--cgroup", "sub", "--cgroup", "sub/deep")
 	if hybridCgroup() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func TestLifecycle(t *testing.T) {
@@ -448,6 +449,9 @@ func TestSpecCommand(t *testing.T) {
 	r.must(json.Unmarshal(b, &s))
 	if s.Version == "" || s.Process == nil || s.Root == nil || len(s.Mounts) == 0 || s.Linux == nil {
 		t.Errorf("spec wrote %s", b)
+	}
+	if got, v2 := hasNamespace(&s, specs.CgroupNamespace), cgroupFSType(cgroupRoot) == unix.CGROUP2_SUPER_MAGIC; got != v2 {
+		t.Errorf("a cgroup namespace: %v, want one on cgroup v2 only", got)
 	}
 	r.do("spec", "--bundle", dir).fails("exist") // never overwrites
 	// What spec writes runs, with a rootfs beside it.

@@ -80,6 +80,10 @@ func cmdSpec(g *globals, args []string) error {
 		return err
 	}
 	spec := exampleSpec(o.args)
+	if cgroupFSType(cgroupRoot) == unix.CGROUP2_SUPER_MAGIC {
+		// As runc: on v1 programs take the paths of /proc/self/cgroup for those below /sys/fs/cgroup.
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
 	if o.rootless {
 		makeRootless(spec)
 	}
@@ -94,7 +98,7 @@ func cmdSpec(g *globals, args []string) error {
 	return errors.Join(err, f.Close())
 }
 
-// exampleSpec is a container that shares nothing with the host. Without args it
+// exampleSpec is a container that shares nothing with the host but its cgroups' names. Without args it
 // is a shell on a terminal, as other runtimes' examples are; a program named by
 // --args needs no terminal, so that "create" works without a console socket.
 func exampleSpec(args []string) *specs.Spec {
@@ -152,7 +156,6 @@ func exampleSpec(args []string) *specs.Spec {
 				{Type: specs.IPCNamespace},
 				{Type: specs.UTSNamespace},
 				{Type: specs.MountNamespace},
-				{Type: specs.CgroupNamespace},
 			},
 			Resources: &specs.LinuxResources{
 				Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},

@@ -183,6 +183,9 @@ func (s *suite) run(rt *suiteRuntime, file, pattern string) ([]test, error) {
 		argv = append(argv, "--filter", pattern)
 	}
 	out := filepath.Join(s.dir, rt.name+"."+file)
+	if pattern != "" {
+		out += ".again"
+	}
 	_, err = s.reap.runOnTerminal(fileLimit, filepath.Join(s.src, "tests/integration"), out,
 		[]string{"RUNC=" + rt.bin, "TMPDIR=" + tmp, "GOFLAGS=-mod=mod"}, append(argv, file+".bats")...)
 	if err != nil {
