@@ -86,8 +86,8 @@ func attachTerminal(master int) *terminal {
 		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
 		unix.IoctlSetTermios(0, unix.TCSETS, &raw)
-		t.resize()
 	}
+	t.resize()
 	go io.Copy(t.master, os.Stdin)
 	go func() {
 		io.Copy(os.Stdout, t.master) // ends with EIO when the last slave closes
@@ -96,10 +96,13 @@ func attachTerminal(master int) *terminal {
 	return t
 }
 
-// resize gives the container's terminal the size of ours.
+// resize gives the container's terminal the size of ours: of the first of stdin, stdout and stderr that is one.
 func (t *terminal) resize() {
-	if ws, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ); err == nil {
-		unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, ws)
+	for fd := range 3 {
+		if ws, err := unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ); err == nil {
+			unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, ws)
+			return
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // TestEnvironmentNames: a name has one value, the last one, in run, exec and hooks. getenv(3) takes the first of two.
@@ -164,6 +165,21 @@ func TestTerminalIntoFiles(t *testing.T) {
 			t.Errorf("exit code %d", res.code)
 		}
 		if got := out.until("two\r\n"); got != "one\r\ntwo\r\n" {
+			t.Errorf("%q", got)
+		}
+	})
+	t.Run("only the output is a terminal", func(t *testing.T) { // which has the size
+		r := newRT(t)
+		c := r.sh("stty size", tty)
+		master, slave := openPty(t)
+		r.must(unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 22, Col: 66}))
+		cmd := r.cmd("run", "--bundle", c.dir, c.id)
+		cmd.Stdout, cmd.Stderr = slave, slave
+		out := readSink(t, master, nil)
+		if res := r.wait(cmd); res.code != 0 {
+			t.Errorf("exit code %d", res.code)
+		}
+		if got := out.until("\n"); got != "22 66\r\n" {
 			t.Errorf("%q", got)
 		}
 	})
