@@ -11,18 +11,19 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// inRootfs reads paths that begin with the rootfs's as what they are, names in the
-// container.
-func (m *mountRequest) inRootfs(rootfs string) {
-	real, err := filepath.EvalSymlinks(rootfs)
-	if err != nil {
-		real = rootfs // the error is for who opens it
+// inRootfs reads paths that begin with the rootfs's, by its real name or as the
+// config names it, as what they are: names in the container.
+func (m *mountRequest) inRootfs(rootfs string, spec *specs.Spec, bundle string) {
+	named := filepath.Clean(spec.Root.Path)
+	if !filepath.IsAbs(named) {
+		named = filepath.Join(bundle, named)
 	}
-	for _, root := range [...]string{rootfs, real} {
-		if root == "/" {
+	for _, root := range [...]string{rootfs, named} {
+		if root == "/" || root == "" {
 			continue
 		}
 		if name, ok := nameIn(m.dest, root); ok {

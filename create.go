@@ -153,7 +153,7 @@ func (c *creation) readBundle() error {
 		if err != nil {
 			return err
 		}
-		r.inRootfs(rootfs)
+		r.inRootfs(rootfs, spec, bundle)
 		p.mounts = append(p.mounts, r)
 	}
 	if hasSELinux() && spec.Linux.MountLabel != "" {

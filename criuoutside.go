@@ -184,11 +184,13 @@ type mountSource struct {
 type mountSources []mountSource
 
 func readSources(spec *specs.Spec, bundle string) (all mountSources, err error) {
+	rootfs, _ := rootfsPath(bundle, spec) // a rootfs that is gone has no other name than the config's
 	for _, m := range spec.Mounts {
 		r, err := readMount(m, bundle)
 		if err != nil {
 			return nil, err
 		}
+		r.inRootfs(rootfs, spec, bundle)
 		s := mountSource{name: r.dest}
 		switch {
 		case r.remount:

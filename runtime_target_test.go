@@ -150,11 +150,13 @@ func TestBindSourceInRootfs(t *testing.T) {
 			if users {
 				c.guestUsers(65536)
 			}
-			root := c.rootfs()
+			root, link := c.rootfs(), r.dir+"/link"
+			r.must(os.Symlink(root, link))
+			c.spec.Root.Path = link
 			addMount(bindAt(vol, "/vol", "bind"),
 				bindAt(root+"/vol/dir", "/a", "rbind"),
 				bindAt(root+"/vol/dir/file", "/b", "bind"),
-				bindAt(root+"/a/file", root+"/c", "bind"), // the destination, too, by its name on the host
+				bindAt(link+"/a/file", link+"/c", "bind"), // the destination, too, by a name on the host
 				bindAt(root+"/vol/link", "/d", "bind"),
 				bindAt(root, "/again", "rbind"),
 				specs.Mount{
