@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -220,6 +221,20 @@ func TestNoPivotProcfs(t *testing.T) {
 		want(t, res.out, res.err)
 		if after := rtMountsBut(r); after != before {
 			t.Errorf("the host's mounts changed:\n%s\nto\n%s", before, after)
+		}
+	})
+	t.Run("shared", func(t *testing.T) { // a host whose mounts are shared, with a container that shares them
+		r := newRT(t)
+		needsPrograms(t, "unshare")
+		c := r.sh(script, edit, func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" })
+		runh := r.cmd("run", "--no-pivot", "--bundle", c.dir, c.id)
+		const host = `mount --make-rshared / && cut -d' ' -f5 /proc/self/mountinfo >before; "$@"; cut -d' ' -f5 /proc/self/mountinfo | cmp before -`
+		cmd := exec.Command("unshare", append([]string{"-m", "--propagation", "private", "sh", "-c", host, "host"}, runh.Args...)...)
+		cmd.Env, cmd.Dir = runh.Env, runh.Dir
+		res := r.doCmd(cmd)
+		want(t, res.out, res.err)
+		if res.code != 0 {
+			t.Error("the host's mounts changed")
 		}
 	})
 	t.Run("ordinary user", func(t *testing.T) { // who cannot detach the host's mounts
