@@ -71,12 +71,25 @@ func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*c
 		c.wakeKeeper,
 		c.arm,
 	} {
-		if err := step(); err != nil {
+		if err := c.step(step); err != nil {
 			c.rollback()
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// step does one, and leaves nothing behind even if that panics.
+func (c *creation) step(do func() error) error {
+	done := false
+	defer func() {
+		if !done {
+			c.rollback()
+		}
+	}()
+	err := withinProgram(do)
+	done = true
+	return err
 }
 
 // rollback undoes what has been done, last first.
@@ -309,7 +322,7 @@ func (c *creation) startInit() error {
 	}
 	c.closers = append(c.closers, host)
 	// Numbers for descriptors that the init will open itself.
-	p.root = rootfs{stub: p.stub, host: host, fd: p.inherit(host), null: p.inherit(host), tty: p.inherit(host), above: len(p.files)}
+	p.root = rootfs{stub: p.stub, host: host, fd: p.inherit(host), null: p.inherit(host), empty: p.inherit(host), tty: p.inherit(host), above: len(p.files)}
 	p.root.hostPids = !hasNamespace(c.spec, specs.PIDNamespace)
 	if err := p.writeSetup(); err != nil {
 		return err

@@ -115,3 +115,38 @@ func (c *processPlan) handOver(failing func(what string, op call)) {
 	}
 	failing("close descriptors", c.call(unix.SYS_CLOSE_RANGE, gap, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC))
 }
+
+// raiseFiles lets the set-up have as many descriptors as it may. What the
+// caller had is the process's, unless its config says otherwise.
+func (c *processPlan) raiseFiles() {
+	c.nofile = c.alloc(16)
+	c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, 0, c.nofile)
+	c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.words(hardFiles(), hardFiles()), 0)
+	if hardFiles() < plentyFiles {
+		c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.words(plentyFiles, plentyFiles), 0).ignoreAll() // only some may
+	}
+}
+
+// plentyFiles are more descriptors than any set-up needs.
+const plentyFiles = 1024
+
+// ownFileLimit gives the process its own limit. rlimits has raised the hard one, if
+// that was asked for: this needs no privilege.
+func (c *processPlan) ownFileLimit() call {
+	limit := c.nofile
+	for _, l := range c.process.Rlimits {
+		if rlimitNumber(l.Type) == unix.RLIMIT_NOFILE {
+			limit = c.words(l.Soft, l.Hard)
+		}
+	}
+	return c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, limit, 0)
+}
+
+// hardFiles is the hard limit on descriptors, which the stub inherits.
+func hardFiles() uint64 {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 0 // cannot happen
+	}
+	return limit.Max
+}

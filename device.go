@@ -77,6 +77,9 @@ func (r *rootfs) makeDevices(devices []device) {
 	dirs := map[string]any{}
 	for _, d := range devices {
 		r.at("make device %s", d.path)
+		if r.recycle() {
+			clear(dirs)
+		}
 		dir, name := filepath.Split(d.path)
 		fd, known := dirs[dir]
 		if !known {

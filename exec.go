@@ -105,7 +105,7 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 	if e.process.OOMScoreAdj == nil {
 		e.process.OOMScoreAdj = spec.Process.OOMScoreAdj
 	}
-	if err := e.launch(c); err != nil {
+	if err := withinProgram(func() error { return e.launch(c) }); err != nil {
 		if e.child != 0 {
 			unix.Kill(e.child, unix.SIGKILL)
 			reapChild(e.child)

@@ -47,13 +47,16 @@ func (c *creation) startGuest(g *guest, root int) error {
 		}
 		defer share.host.close()
 	}
-	p.call(unix.SYS_CLOSE_RANGE, p.root.above, uint64(^uint32(0)), 0)
+	received := len(jail.host.paths) + 2*len(files) + 1
+	if jail.share != nil {
+		received += len(jail.share.host.paths)
+	}
 	p.at("take the files of the host")
+	p.root.keep(received)
 	jail.host.take(p.program)
 	if jail.share != nil {
 		jail.share.host.take(p.program)
 	}
-	p.openSelf(&jail.host, self)
 	p.take(files...)
 	var logFD valueAt
 	if log != nil {
@@ -61,14 +64,18 @@ func (c *creation) startGuest(g *guest, root int) error {
 		logFD = p.receiveFiles(1)[0]
 	}
 	p.protectRoot()
+	p.root.keep(0)
+	p.keeperFD = p.root.above + keeperRoom
+	p.openSelf(&jail.host, self)
 	if jail.share != nil {
+		jail.share.link = p.keeperFD
 		p.takeShare(jail.share)
 		p.forkVirtiofsd(jail.share)
 	}
 	var io vmmPipes
 	pidfd := p.forkVMM(jail, &io)
 	p.enterRoot()
-	filter, err := compileSeccomp(keeperSeccomp())
+	filter, err := compileSeccomp(keeperSeccomp(p.keeperFD - 1))
 	if err != nil {
 		return fmt.Errorf("the keeper's seccomp filter: %w", err)
 	}

@@ -58,7 +58,7 @@ func (r *hookRun) run() error {
 	}
 	stdin := encodeJSON(r.state, "")
 	for i := range r.hooks {
-		if err := r.one(&r.hooks[i], stdin); err != nil {
+		if err := withinProgram(func() error { return r.one(&r.hooks[i], stdin) }); err != nil {
 			return &hookError{r.kind, r.first + i, r.hooks[i].Path, err}
 		}
 	}

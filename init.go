@@ -61,6 +61,8 @@ type initPlan struct {
 	inCgroup  bool // from here on,
 	ownCgroup bool // and in its namespace
 	root      rootfs
+
+	keeperFD int // of a guest: the first descriptor of the keeper; one below is runh itself
 }
 
 // writeSetup writes everything up to placeMounted.

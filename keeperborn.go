@@ -31,7 +31,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	if from := guest.from; from != nil {
 		plan.incoming, plan.said = true, from.Console.Line
 	}
-	next := keeperFD
+	next := c.keeperFD
 	move := func(field *int, from any) {
 		c.call(unix.SYS_DUP3, from, next, 0)
 		*field = next
@@ -53,7 +53,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	}
 	move(&plan.stderr, 2)
 	c.call(unix.SYS_CLOSE_RANGE, next, uint64(^uint32(0)), 0)
-	c.call(unix.SYS_CLOSE_RANGE, firstFD, keeperFD-2, 0)
+	c.call(unix.SYS_CLOSE_RANGE, firstFD, c.keeperFD-2, 0)
 	c.at("keeper: limit")
 	keep := capabilities{bounding: 1 << unix.CAP_KILL, effective: 1 << unix.CAP_KILL, permitted: 1 << unix.CAP_KILL}
 	c.identity(specs.User{}, keep, 0)
@@ -75,20 +75,20 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	env := []string{"GOMAXPROCS=1"}
 	c.call(unix.SYS_CLOSE_RANGE, programFD, syncFD, unix.CLOSE_RANGE_CLOEXEC)
 	c.loadSeccomp(filter)
-	c.call(unix.SYS_EXECVEAT, keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
+	c.call(unix.SYS_EXECVEAT, c.keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
 }
 
-// keeperFD is the first of the keeper's descriptors. One below is runh itself.
-// Below that is room for maxRights mounts of the host's files.
-const keeperFD = 500
+// keeperRoom is more than the descriptors that the init opens between the last
+// of the files that it has received and the first of the keeper's own.
+const keeperRoom = 32
 
 // openSelf puts a read-only mount of runh's own file, that nobody else can see,
-// at keeperFD-1. It must happen while the host's files are in sight.
+// one below keeperFD. It must happen while the host's files are in sight.
 func (c *initPlan) openSelf(host *hostTrees, path string) {
 	c.at("mount %s for the keeper", path)
 	tree := host.open(c.program, path)
 	c.call(unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH, c.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, 0, 0), 32)
-	c.call(unix.SYS_DUP3, tree, keeperFD-1, unix.O_CLOEXEC)
+	c.call(unix.SYS_DUP3, tree, c.keeperFD-1, unix.O_CLOEXEC)
 }
 
 // wakeKeeper lets the init become the keeper, and waits until that has QEMU in

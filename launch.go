@@ -40,7 +40,9 @@ const (
 func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
 	p.at("VMM jail: wait for its network")
 	const listener = vmmTap - 1
-	p.call(unix.SYS_DUP3, j.listener, listener, unix.O_CLOEXEC)
+	if j.listener != listener {
+		p.call(unix.SYS_DUP3, j.listener, listener, unix.O_CLOEXEC)
+	}
 	p.call(unix.SYS_CLOSE_RANGE, firstFD, listener-1, 0) // so that what is received has small numbers
 	p.call(unix.SYS_CLOSE_RANGE, vmmTap, uint64(^uint32(0)), 0)
 	conn = p.call(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_CLOEXEC)

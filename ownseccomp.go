@@ -70,11 +70,11 @@ func allowThreads() specs.LinuxSyscall {
 // keeperSeccomp are the system calls of the keeper and of Go's runtime beneath it. It opens nothing,
 // connects to nothing and starts nothing: all it deals with it was given. Of what a terminal can be told
 // it has its settings, and not the keystrokes of others (TIOCSTI). Its execve is the one that makes it,
-// from a descriptor that is closed by that. It has CAP_KILL for QEMU, by a pidfd: the signal that Go's threads
+// from the descriptor self, which is closed by that. It has CAP_KILL for QEMU, by a pidfd: the signal that Go's threads
 // send each other does nothing to other processes, and descriptors send none (F_SETOWN).
-func keeperSeccomp() *specs.LinuxSeccomp {
+func keeperSeccomp(self int) *specs.LinuxSeccomp {
 	s := ownFilter(allowCalls(keeperSyscalls), allowThreads(), ownLimits(),
-		allowCalls("execveat", argIs(0, keeperFD-1)),
+		allowCalls("execveat", argIs(0, uint64(self))),
 		allowCalls("tgkill", argInt(2, uint32(unix.SIGURG))),
 		allowCalls("prctl", argInt(0, unix.PR_SET_VMA))) // names of Go's memory
 	s.Syscalls = append(s.Syscalls, allowEach("ioctl", 1, []uint32{unix.TIOCINQ, unix.TCGETS, unix.TCSETS})...)

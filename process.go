@@ -27,6 +27,7 @@ type processPlan struct {
 
 	owned     bool // an ordinary user looks into a user namespace that he owns, see stayVisible
 	scheduled bool // see schedule
+	nofile    addr // the limit on descriptors that the caller had
 	proc      int  // the host's procfs in the stub, where there are labels to set
 
 	outside addr // not 0 there: wait for the parent to move us into the cgroup
@@ -115,12 +116,20 @@ func (p *program) identity(user specs.User, caps capabilities, keep uint64) {
 	}
 }
 
-// rlimits sets the resource limits. They come late: a limit on descriptors or
-// address space is the process's, not the set-up's.
+// rlimits sets the resource limits. They come late: a limit on address space
+// is the process's, not the set-up's. The one on descriptors comes last of all,
+// see ownFileLimit.
 func (p *program) rlimits(list []specs.POSIXRlimit) {
 	for _, l := range list {
 		p.at("set %s to soft %d, hard %d", l.Type, l.Soft, l.Hard)
-		p.call(unix.SYS_PRLIMIT64, 0, rlimitNumber(l.Type), p.words(l.Soft, l.Hard), 0)
+		soft := l.Soft
+		if rlimitNumber(l.Type) == unix.RLIMIT_NOFILE && l.Soft <= l.Hard {
+			if l.Hard <= hardFiles() {
+				continue
+			}
+			soft = l.Hard
+		}
+		p.call(unix.SYS_PRLIMIT64, 0, rlimitNumber(l.Type), p.words(soft, l.Hard), 0)
 	}
 }
 
@@ -190,6 +199,7 @@ func (c *processPlan) cleanStart() {
 	c.at("prepare")
 	c.dieWithParent()
 	c.closeOthers()
+	c.raiseFiles()
 	byDefault := c.alloc(32) // struct sigaction: SIG_DFL, no flags
 	for sig := 1; sig <= 64; sig++ {
 		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
@@ -273,6 +283,7 @@ func (c *processPlan) execute(exe string, env []string) {
 		failures = append(failures, f)
 	}
 	c.handOver(failing)
+	failing("set RLIMIT_NOFILE", c.ownFileLimit())
 	argv, envp := c.strs(c.process.Args), c.strs(lastOfEach(env))
 	rest := func() {
 		if c.keep != 0 {

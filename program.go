@@ -23,9 +23,9 @@ import (
 // memory is sparse: only what is touched exists.
 const (
 	programBase = 0x10000000
-	programSize = 0x4000000 // 64 MiB of address space
-	opsOffset   = 0x1000    // the header has the first page
-	dataOffset  = 0x1000000 // room for 116 480 operations
+	programSize = 0x10000000 // 256 MiB of address space
+	opsOffset   = 0x1000     // the header has the first page
+	dataOffset  = 0x8000000  // room for 932 000 operations
 )
 
 // header is the first page of the shared memory.
@@ -118,7 +118,7 @@ func (p *program) at(format string, args ...any) {
 // result is passed), or addresses.
 func (p *program) call(nr int, args ...any) call {
 	if p.ops >= (dataOffset-opsOffset)/int(opSize) {
-		panic("BUG: the program has too many operations")
+		panic(programFull(fmt.Sprintf("more than %d steps", p.ops)))
 	}
 	i := p.ops
 	p.ops++
@@ -159,12 +159,29 @@ func (p *program) argument(a any) (v uint64, deref bool) {
 	panic(fmt.Sprintf("BUG: argument of type %T", a))
 }
 
+// programFull is the panic of a program that outgrows its memory: a config can
+// ask for that, in any of a hundred places.
+type programFull string
+
+// withinProgram makes an ordinary error of it.
+func withinProgram(write func() error) (err error) {
+	defer func() {
+		switch full := recover().(type) {
+		case nil:
+		case programFull:
+			err = fmt.Errorf("the config asks for too much: %s (for mounts, devices, masked and read-only paths, arguments ...)", string(full))
+		default:
+			panic(full)
+		}
+	}()
+	return write()
+}
+
 // alloc reserves n zero bytes, aligned to 8.
 func (p *program) alloc(n int) addr {
 	a := p.data
-	p.data += (n + 7) &^ 7
-	if p.data > len(p.mem) {
-		panic("BUG: the program's data outgrew its memory")
+	if p.data += (n + 7) &^ 7; p.data > len(p.mem) {
+		panic(programFull(fmt.Sprintf("more than %d MiB of names and values", (programSize-dataOffset)>>20)))
 	}
 	return addr(programBase + a)
 }

@@ -11,15 +11,17 @@ func (r *rootfs) readOnlyLater(mounts []mountRequest) {
 	for _, m := range mounts {
 		if m.fstype == "tmpfs" && m.set&unix.MOUNT_ATTR_RDONLY != 0 {
 			r.at("make %s read-only", m.dest)
+			r.recycle()
 			r.setattr(r.open(m.dest, unix.O_PATH, 0), unix.MOUNT_ATTR_RDONLY, 0, 0)
 		}
 	}
 }
 
 // mask makes a path unreadable: /dev/null over a file, an empty read-only tmpfs
-// over a directory. What is not there needs no mask.
+// over a directory, the same one for all. What is not there needs no mask.
 func (r *rootfs) mask(path string) {
 	r.at("mask %s", path)
+	r.recycle()
 	var skip, directory label
 	t := r.open(path, unix.O_PATH, 0).on(unix.ENOENT, &skip).on(unix.ENOTDIR, &skip)
 	r.refuseRoot(t)
@@ -28,7 +30,16 @@ func (r *rootfs) mask(path string) {
 	r.call(unix.SYS_MOVE_MOUNT, tree, "", t, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	r.jump(&skip)
 	r.place(&directory)
+	if r.nothing == 0 {
+		r.nothing = r.words(^uint64(0))
+	}
+	var first label
+	empty := r.call(unix.SYS_OPEN_TREE, valueAt(r.nothing), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH).on(unix.EBADF, &first)
+	r.call(unix.SYS_MOVE_MOUNT, empty, "", t, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	r.jump(&skip)
+	r.place(&first)
 	r.call(unix.SYS_MOUNT, "tmpfs", ".", "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=0,nr_inodes=1")
+	r.call(unix.SYS_DUP3, r.open(path, unix.O_PATH, 0), r.empty, unix.O_CLOEXEC).into(r.nothing)
 	r.place(&skip)
 }
 
@@ -36,6 +47,7 @@ func (r *rootfs) mask(path string) {
 // there, and the root's is one; otherwise a clone of it on the same place.
 func (r *rootfs) readOnly(path string) {
 	r.at("make %s read-only", path)
+	r.recycle()
 	var clone, done label
 	t := r.open(path, unix.O_PATH, 0).on(unix.ENOENT, &done).on(unix.ENOTDIR, &done)
 	r.setattr(t, unix.MOUNT_ATTR_RDONLY, 0, 0).on(unix.EINVAL, &clone)

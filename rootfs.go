@@ -20,10 +20,12 @@ type rootfs struct {
 	null     int      // the host's /dev/null, in the stub
 	self     addr     // what the root is, see identify;
 	seen     addr     // and what the last target was
+	empty    int      // the number that an empty tmpfs gets, once a directory is masked,
+	nothing  addr     // where it is then written: -1 until then
 	tty      int      // the terminal's slave, in the stub, if there is one
 	hostPids bool     // the container has no pid namespace of its own
 	above    int      // descriptors from here on are short-lived
-	count    int      // mounts so far
+	recycled int      // how many operations there were when they were last closed
 	covers   []string // destinations of mounts so far
 }
 
@@ -135,11 +137,22 @@ func (r *rootfs) mount(m *mountRequest) error {
 	return nil
 }
 
-// recycle closes the descriptors of earlier mounts, before they become many.
-func (r *rootfs) recycle() {
-	if r.count++; r.count%50 == 0 {
-		r.call(unix.SYS_CLOSE_RANGE, r.above, uint64(^uint32(0)), 0)
+// keep closes all that are short-lived. The next n that are opened stay.
+func (r *rootfs) keep(n int) {
+	r.call(unix.SYS_CLOSE_RANGE, r.above, uint64(^uint32(0)), 0)
+	r.above += n
+	r.recycled = r.ops
+}
+
+// recycle closes the descriptors of what has been done, before they become many:
+// an operation opens one at most. It says whether it did.
+func (r *rootfs) recycle() bool {
+	if r.ops-r.recycled < 100 {
+		return false
 	}
+	r.call(unix.SYS_CLOSE_RANGE, r.above, uint64(^uint32(0)), 0)
+	r.recycled = r.ops
+	return true
 }
 
 // freshMount mounts a new file system. One that has no mode of its own takes that

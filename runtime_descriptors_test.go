@@ -239,3 +239,144 @@ func TestMemfdNoexec(t *testing.T) {
 		t.Errorf("check does not say it: %q", res.out)
 	}
 }
+
+// A config may ask for many of each kind, and for more than a thousand of them all: the set-up gives back what is done
+// with, so that a usual limit on descriptors is enough.
+func TestManyOfEach(t *testing.T) {
+	const n = 1100
+	each := func(format string) (list []string) {
+		for i := range n {
+			list = append(list, fmt.Sprintf(format, i))
+		}
+		return list
+	}
+	make := func(c *ctr, dirs bool, names ...string) {
+		for _, name := range names {
+			p := filepath.Join(c.rootfs(), name)
+			if dirs {
+				c.r.must(os.MkdirAll(p, 0o755))
+				continue
+			}
+			c.r.must(os.MkdirAll(filepath.Dir(p), 0o755))
+			c.r.must(os.WriteFile(p, []byte("x"), 0o644))
+		}
+	}
+	binds := func(c *ctr, s *specs.Spec, options ...string) {
+		for i := range n {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: fmt.Sprintf("/mnt/%d", i), Type: "bind", Source: c.r.dir, Options: append([]string{"bind"}, options...)})
+		}
+	}
+	for _, x := range []struct {
+		name, script string
+		edit         func(c *ctr, s *specs.Spec)
+	}{
+		{"masked files", "[ -z \"$(cat /mnt/1099)\" ] && grep -c ' /mnt/' /proc/mounts", func(c *ctr, s *specs.Spec) {
+			s.Linux.MaskedPaths = each("/mnt/%d")
+			make(c, false, s.Linux.MaskedPaths...)
+		}},
+		{"masked directories", "[ -z \"$(ls /mnt/1099)\" ] && ! touch /mnt/1099/x 2>/dev/null && grep -c '^tmpfs /mnt/.* ro,' /proc/mounts", func(c *ctr, s *specs.Spec) {
+			s.Linux.MaskedPaths = each("/mnt/%d")
+			make(c, false, each("/mnt/%d/x")...)
+		}},
+		{"read-only paths", "! touch /mnt/1099/x 2>/dev/null && grep -c ' /mnt/.* ro[, ]' /proc/mounts", func(c *ctr, s *specs.Spec) {
+			s.Linux.ReadonlyPaths = each("/mnt/%d")
+			make(c, true, s.Linux.ReadonlyPaths...)
+		}},
+		{"devices", "ls /dev/many | wc -l", func(c *ctr, s *specs.Spec) {
+			for _, p := range each("/dev/many/%d") {
+				s.Linux.Devices = append(s.Linux.Devices, specs.LinuxDevice{Path: p, Type: "c", Major: 1, Minor: 3})
+			}
+		}},
+		{"devices in directories of their own", "ls /dev/many | wc -l", func(c *ctr, s *specs.Spec) {
+			for _, p := range each("/dev/many/%d/null") {
+				s.Linux.Devices = append(s.Linux.Devices, specs.LinuxDevice{Path: p, Type: "c", Major: 1, Minor: 3})
+			}
+		}},
+		{"mounts", "grep -c ' /mnt/' /proc/mounts", func(c *ctr, s *specs.Spec) { binds(c, s, "ro") }},
+		{"tmpfs mounts", "grep -c '^tmpfs /mnt/.* ro,' /proc/mounts", func(c *ctr, s *specs.Spec) {
+			for _, p := range each("/mnt/%d") {
+				s.Mounts = append(s.Mounts, specs.Mount{Destination: p, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro"}})
+			}
+		}},
+	} {
+		t.Run(strings.ReplaceAll(x.name, " ", "-"), func(t *testing.T) {
+			r := newRT(t)
+			r.onlyRunh("runc 1.1 needs more descriptors")
+			r.must(os.Chmod(r.dir, 0o755))
+			c := r.sh(x.script+"; ulimit -n; ulimit -Hn", func(s *specs.Spec) { s.Process.Rlimits = nil })
+			x.edit(c, c.spec)
+			c.write()
+			cmd := r.cmd("run", "--bundle", c.dir, c.id)
+			rtThrough(cmd, "ulimit -Sn 1000; ulimit -Hn 1024")
+			if res := r.doCmd(cmd); res.code != 0 || res.err != "" || res.out != fmt.Sprintf("%d\n1000\n1024\n", n) {
+				t.Errorf("exit code %d, stdout %.200q, stderr %.300q", res.code, res.out, res.err)
+			}
+		})
+	}
+	t.Run("preserved-descriptors", func(t *testing.T) {
+		r := newRT(t)
+		r.onlyRunh("runc hands out its own descriptors, too")
+		c := r.bundle([]string{"sleep", "1000"}, func(s *specs.Spec) { s.Process.Rlimits = nil })
+		res := c.launchCmd(func(cmd *exec.Cmd) {
+			rtThrough(cmd, `ulimit -n 1024; for i in $(seq 3 952); do eval "exec $i</dev/null"; done`)
+		}, "create", "--preserve-fds", "950")
+		if res.code != 0 {
+			t.Fatalf("exit code %d: %s", res.code, res.err)
+		}
+		c.start()
+		if got := rtDescriptors(t, c.pid); len(got) != 950 {
+			t.Errorf("%d descriptors", len(got))
+		}
+	})
+}
+
+// A config can ask for more than the set-up has room for: that is an error like others, and nothing is left.
+func TestTooMuch(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("runc has no such limit")
+	c := r.sh("echo ran", func(s *specs.Spec) {
+		for i := range 30000 {
+			s.Linux.MaskedPaths = append(s.Linux.MaskedPaths, fmt.Sprintf("/nope/%d", i))
+		}
+	})
+	if res := c.run(); res.code != 0 || res.out != "ran\n" {
+		t.Errorf("30000 masked paths: exit code %d, stdout %q, stderr %.300q", res.code, res.out, res.err)
+	}
+	for range 170000 {
+		c.spec.Linux.MaskedPaths = append(c.spec.Linux.MaskedPaths, "/nope/again")
+	}
+	c.write()
+	c.run().fails("the config asks for too much")
+	c.tryCreate().fails("the config asks for too much")
+	if left := r.leftovers(); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+}
+
+// A guest starts where its caller may have few descriptors, and may not have more.
+func TestHermitFewDescriptors(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		edit func(*specs.Spec)
+	}{
+		{"", func(*specs.Spec) {}},
+		{" many masks", func(s *specs.Spec) {
+			for i := range 300 {
+				s.Linux.MaskedPaths = append(s.Linux.MaskedPaths, fmt.Sprintf("/mnt/%d", i))
+			}
+		}},
+	} {
+		t.Run("ulimit 256"+x.name, func(t *testing.T) {
+			r := newHermit(t)
+			c := r.guest("app", []string{"hello"}, x.edit)
+			for i := range 300 {
+				r.must(os.MkdirAll(filepath.Join(c.rootfs(), "mnt", strconv.Itoa(i)), 0o755))
+			}
+			cmd := r.cmd("run", "--bundle", c.dir, c.id)
+			rtThrough(cmd, "ulimit -n 256")
+			if res := r.doCmd(cmd); res.code != 0 || !strings.Contains(res.out, "Hello") {
+				t.Errorf("exit code %d, stdout %.200q, stderr %.300q", res.code, res.out, res.err)
+			}
+		})
+	}
+}

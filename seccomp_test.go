@@ -857,7 +857,7 @@ func TestSeccompBesideVMM(t *testing.T) {
 			},
 		},
 		{
-			"keeper", keeperSeccomp(),
+			"keeper", keeperSeccomp(99),
 			[]seccompCall{
 				{nr: unix.SYS_IOCTL, args: [6]uint64{0, unix.TCSETS}},
 				{nr: unix.SYS_FCNTL, args: [6]uint64{3, unix.F_SETFL}},

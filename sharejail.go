@@ -34,6 +34,7 @@ type shareJail struct {
 	listener, client valueAt // the two ends of the socket
 	errors           [2]valueAt
 	pidfd            valueAt
+	link             int // a number to be named by, that nothing else has
 }
 
 // planShareJail looks at the mounts that the init has made.
@@ -198,13 +199,14 @@ func (p *program) mountShare(j *shareJail) {
 	const attach = unix.MOVE_MOUNT_F_EMPTY_PATH
 	p.call(unix.SYS_MOVE_MOUNT, j.rootfs, "", at_FDCWD, shareTree, attach)
 	tree := p.call(unix.SYS_OPENAT, at_FDCWD, shareTree, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	const link = keeperFD + 100 // a number to be named by, higher than any that is in use
 	for _, point := range j.hidden {
 		p.at("virtiofsd's jail: take %s out of the share", point)
 		// The kernel has told the path. If it leads elsewhere now, it is no mount point, and this fails.
 		how := p.words(unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
-		p.call(unix.SYS_DUP3, p.call(unix.SYS_OPENAT2, tree, point, how, 24), link, unix.O_CLOEXEC)
-		p.call(unix.SYS_UMOUNT2, "/proc/self/fd/"+strconv.Itoa(link), unix.MNT_DETACH)
+		fd := p.call(unix.SYS_OPENAT2, tree, point, how, 24)
+		p.call(unix.SYS_DUP3, fd, j.link, unix.O_CLOEXEC)
+		p.call(unix.SYS_CLOSE, fd)
+		p.call(unix.SYS_UMOUNT2, "/proc/self/fd/"+strconv.Itoa(j.link), unix.MNT_DETACH)
 	}
 	parts := j.plan.parts()
 	for _, v := range parts {
@@ -216,6 +218,10 @@ func (p *program) mountShare(j *shareJail) {
 		}
 		part := p.call(unix.SYS_OPEN_TREE, from, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH)
 		p.call(unix.SYS_MOVE_MOUNT, part, "", at_FDCWD, filepath.Join(shareParts, v.dest), attach)
+		p.call(unix.SYS_CLOSE, part)
+		if v.source != "/" {
+			p.call(unix.SYS_CLOSE, from)
+		}
 	}
 	if len(parts) > 0 {
 		p.at("virtiofsd's jail: leave the rest of the rootfs")

@@ -9,7 +9,7 @@
 TEXT ·stubCode(SB), NOSPLIT|NOFRAME, $0-0
 	// mmap(programBase, programSize, READ|WRITE, SHARED|FIXED, programFD, 0)
 	MOVQ $0x10000000, DI
-	MOVQ $0x4000000, SI
+	MOVQ $0x10000000, SI
 	MOVQ $3, DX
 	MOVQ $0x11, R10
 	MOVQ $3, R8

@@ -75,7 +75,11 @@ func (r *rootfs) parent(path string, resolve uint64) (fd any, name string) {
 	parts := strings.Split(beneath(path), "/")
 	for i, part := range parts[:len(parts)-1] {
 		r.call(unix.SYS_MKDIRAT, fd, part, 0o755).ignore(unix.EEXIST)
-		fd = r.open(strings.Join(parts[:i+1], "/"), unix.O_PATH|unix.O_DIRECTORY, resolve)
+		next := r.open(strings.Join(parts[:i+1], "/"), unix.O_PATH|unix.O_DIRECTORY, resolve)
+		if i > 0 { // a path can have two thousand of them
+			r.call(unix.SYS_CLOSE, fd)
+		}
+		fd = next
 	}
 	return fd, parts[len(parts)-1]
 }
