@@ -53,6 +53,11 @@ func readCapabilities(c *specs.LinuxCapabilities, held uint64, warn func(string,
 	}
 	// What the kernel would refuse as a whole is trimmed to what is sound.
 	m.effective &= m.permitted
+	for n, name := range capabilityNames {
+		if m.ambient&^(m.permitted&m.inheritable)&(1<<n) != 0 {
+			warn("can't raise ambient capability %s: it is not both permitted and inheritable", name)
+		}
+	}
 	m.ambient &= m.permitted & m.inheritable
 	return m
 }

@@ -51,7 +51,7 @@ func (c *cgroup) below(flags []string) (*cgroup, error) {
 				out.places[i].dir, chosen[i], found = dir, true, true
 			}
 			if !found {
-				return nil, fmt.Errorf("--cgroup %q: the container has no controller %q", flag, name)
+				return nil, fmt.Errorf("--cgroup %q: unknown controller %q: the container has none of that name", flag, name)
 			}
 		}
 	}

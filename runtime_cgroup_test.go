@@ -495,7 +495,7 @@ func TestExecCgroup(t *testing.T) {
 				t.Errorf("controllers by name: no %q in %s", want, out)
 			}
 		}
-		refused(`the container has no controller "nosuch"`, "--cgroup", "nosuch:sub")
+		refused(`unknown controller "nosuch"`, "--cgroup", "nosuch:sub")
 		return
 	}
 	refused("one PATH for all controllers", "--cgroup", "pids:sub")

@@ -333,8 +333,10 @@ func TestCapabilities(t *testing.T) {
 			for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
 				*set = append(*set, "CAP_NOSUCH", "cap_chown")
 			}
+			s.Process.Capabilities.Ambient = []string{"CAP_KILL"} // permitted, not inheritable
 		}).run().ok()
-		if log := rtReadOr(r.log); res.out != "CapEff:00000000"+docker+"\n" || strings.Count(log, `ignoring unknown or unavailable capabilities: [\"CAP_NOSUCH\" \"cap_chown\"]`) != 1 {
+		if log := rtReadOr(r.log); res.out != "CapEff:00000000"+docker+"\n" || strings.Count(log, `ignoring unknown or unavailable capabilities: [\"CAP_NOSUCH\" \"cap_chown\"]`) != 1 ||
+			!strings.Contains(log, "can't raise ambient capability CAP_KILL: ") {
 			t.Errorf("%q, log %q", res.out, log)
 		}
 	})
