@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 )
 
 func TestCheckSpec(t *testing.T) {
+	// The example has a cgroup namespace on cgroup v2 only.
+	added := fmt.Sprintf("linux.namespaces[%d]", len(exampleSpec(nil).Linux.Namespaces))
 	num := func(n int) *int { return &n }
 	mask := func(n uint32) *uint32 { return &n }
 	tests := []struct {
@@ -67,10 +70,10 @@ func TestCheckSpec(t *testing.T) {
 
 		{"linux is missing", func(s *specs.Spec) { s.Linux, s.Hostname = nil, "" }},
 		{"", func(s *specs.Spec) { dropNS(s, specs.MountNamespace) }}, // hostmounts.go
-		{`linux.namespaces[6]: unknown namespace "net"`, func(s *specs.Spec) { addNamespace(s, "net", "") }},
-		{"linux.namespaces[6].type is missing", func(s *specs.Spec) { addNamespace(s, "", "") }},
-		{"linux.namespaces[6]: pid is listed twice", func(s *specs.Spec) { addNamespace(s, "pid", "") }},
-		{`linux.namespaces[6] (time): path "ns" is not an absolute path`, func(s *specs.Spec) { addNamespace(s, "time", "ns") }},
+		{added + `: unknown namespace "net"`, func(s *specs.Spec) { addNamespace(s, "net", "") }},
+		{added + ".type is missing", func(s *specs.Spec) { addNamespace(s, "", "") }},
+		{added + ": pid is listed twice", func(s *specs.Spec) { addNamespace(s, "pid", "") }},
+		{added + ` (time): path "ns" is not an absolute path`, func(s *specs.Spec) { addNamespace(s, "time", "ns") }},
 		{`hostname "runh" needs a uts namespace`, func(s *specs.Spec) { dropNS(s, specs.UTSNamespace) }},
 		{`domainname "d" needs a uts namespace`, func(s *specs.Spec) { dropNS(s, specs.UTSNamespace); s.Hostname, s.Domainname = "", "d" }},
 		{"is longer than 64 bytes", func(s *specs.Spec) { s.Hostname = strings.Repeat("x", 65) }},
