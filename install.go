@@ -64,6 +64,11 @@ func cmdInstall(_ *globals, args []string) error {
 	if err := checkAbsolute("binary", binary); err != nil {
 		return err
 	}
+	if !remove {
+		if err := checkBinary(binary); err != nil {
+			return err
+		}
+	}
 	// What is a link to the file stays one.
 	if target, err := filepath.EvalSymlinks(file); err == nil {
 		file = target
@@ -97,13 +102,14 @@ func (in *installer) replace(file, old, text string) error {
 	}
 	said := file + ": changed"
 	if old != "" && !strings.HasPrefix(old, blockBegin) {
-		said += ", as it was it is in " + file + ".before-runh"
-		if err := writeFile(file+".before-runh", []byte(old), uint32(mode)); err != nil {
+		kept, err := in.keepOld(file, old, mode)
+		if err != nil {
 			return err
 		}
+		said += ", the previous version is " + kept
 	}
 	if text == "" {
-		said = file + ": removed"
+		said = strings.Replace(said, ": changed", ": removed", 1)
 		if err := os.Remove(file); err != nil {
 			return err
 		}
@@ -116,6 +122,51 @@ func (in *installer) replace(file, old, text string) error {
 		}
 	}
 	return printOut(said + "; now: " + in.reload + "\n")
+}
+
+// keepOld makes a copy beside the file: FILE.before-runh of a text without runh, FILE.with-runh of one with it, which
+// can have settings that were added by hand. A copy with another text keeps its name: this one gets the next.
+func (in *installer) keepOld(file, old string, mode fs.FileMode) (string, error) {
+	suffix := ".before-runh"
+	if without, err := in.remove(old); err != nil || without != old {
+		suffix = ".with-runh"
+	}
+	for n := 1; ; n++ {
+		name := file + suffix
+		if n > 1 {
+			name += fmt.Sprintf(".%d", n)
+		}
+		info, err := os.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return name, writeFile(name, []byte(old), uint32(mode))
+		} else if err != nil {
+			return "", err
+		}
+		if info.Mode().IsRegular() {
+			if there, err := readFile(name, 1<<20); err == nil && string(there) == old {
+				return name, nil
+			}
+		}
+		if n == 1000 {
+			return "", fmt.Errorf("%s and 999 more copies are there: remove some", file+suffix)
+		}
+	}
+}
+
+// checkBinary: a manager would find out only when it starts a container.
+func checkBinary(path string) error {
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("binary %s does not exist", path)
+	case err != nil:
+		return fmt.Errorf("binary: %w", err)
+	case !fi.Mode().IsRegular():
+		return fmt.Errorf("binary %s is not a regular file", path)
+	case fi.Mode()&0o111 == 0:
+		return fmt.Errorf("binary %s is not executable", path)
+	}
+	return nil
 }
 
 // daemonJSON is what matters here of daemon.json; with a runtime that was configured by hand only its path is ours to change.
@@ -158,7 +209,7 @@ func removeFromDocker(text string) (string, error) {
 		return "", errors.New("default-runtime is runh: choose another first")
 	}
 	left, err := cutJSON(text, "runtimes", "runh")
-	if err == nil && strings.Join(strings.Fields(left), "") == "{}" {
+	if err == nil && left != text && strings.Join(strings.Fields(left), "") == "{}" {
 		left = ""
 	}
 	return left, err

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// install is the command on a file, "" for none, and the file afterwards.
+// install is the command on a file, "" for none, and the file afterwards. Its binary is /opt/runh in all texts here.
 func (r *rt) install(manager, text string, flags ...string) (result, string) {
 	r.Helper()
 	file := filepath.Join(r.dir, "etc", manager)
@@ -18,8 +18,19 @@ func (r *rt) install(manager, text string, flags ...string) (result, string) {
 		r.must(os.MkdirAll(filepath.Dir(file), 0o755))
 		r.must(os.WriteFile(file, []byte(text), 0o640))
 	}
-	res := r.do(append([]string{"install", manager, "--file", file, "--binary", "/opt/runh"}, flags...)...)
-	return res, rtReadOr(file)
+	res := r.do(append([]string{"install", manager, "--file", file, "--binary", r.program("runh")}, flags...)...)
+	res.out = strings.ReplaceAll(res.out, r.program("runh"), "/opt/runh")
+	return res, strings.ReplaceAll(rtReadOr(file), r.program("runh"), "/opt/runh")
+}
+
+// program is an executable file of that name.
+func (r *rt) program(name string) string {
+	path := filepath.Join(r.dir, "programs", name)
+	r.must(os.MkdirAll(filepath.Dir(path), 0o755))
+	if _, err := os.Stat(path); err != nil {
+		r.must(os.WriteFile(path, []byte("#!/bin/true\n"), 0o755))
+	}
+	return path
 }
 
 var installTexts = []struct{ manager, before, after string }{
@@ -106,18 +117,18 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s says %q", x.manager, res.out)
 		}
 		file := filepath.Join(r.dir, "etc", x.manager)
-		again := []string{"install", x.manager, "-f", file, "--binary", "/opt/runh"}
+		again := []string{"install", x.manager, "-f", file, "--binary", r.program("runh")}
 		if x.before != "" {
 			if fi, err := os.Stat(file); err != nil || fi.Mode().Perm() != 0o640 || rtReadOr(file+".before-runh") != x.before {
 				t.Errorf("%s: %v, %v, the copy is %q", x.manager, fi, err, rtReadOr(file+".before-runh"))
 			}
 		}
-		if res := r.do(again...).ok(); res.out != file+": nothing to do\n" || rtReadOr(file) != x.after {
+		if res := r.do(again...).ok(); res.out != file+": nothing to do\n" || rtReadOr(file) != strings.ReplaceAll(x.after, "/opt/runh", r.program("runh")) {
 			t.Errorf("%s, the second time: %q, %q", x.manager, res.out, rtReadOr(file))
 		}
 		// Another binary, in the same place; then out again.
-		r.do("install", x.manager, "-f", file, "--binary", "/usr/sbin/runh").ok()
-		if got, want := rtReadOr(file), strings.ReplaceAll(x.after, "/opt/runh", "/usr/sbin/runh"); got != want {
+		r.do("install", x.manager, "-f", file, "--binary", r.program("other")).ok()
+		if got, want := rtReadOr(file), strings.ReplaceAll(x.after, "/opt/runh", r.program("other")); got != want {
 			t.Errorf("%s, with another binary: %q, want %q", x.manager, got, want)
 		}
 		r.do("install", "--remove", x.manager, "-f", file).ok()
@@ -125,6 +136,9 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%s --remove: %q, want %q", x.manager, got, x.before)
 		}
 		r.do("install", "--remove", x.manager, "-f", file).ok()
+		if x.before != "" && rtReadOr(file+".before-runh") != x.before {
+			t.Errorf("%s --remove: the copy became %q", x.manager, rtReadOr(file+".before-runh"))
+		}
 	}
 	for _, x := range []struct{ manager, text, says string }{
 		{"docker", `{"runtimes": ["runh"]}`, "a JSON array where an object is wanted"},
@@ -158,12 +172,13 @@ func TestInstall(t *testing.T) {
 	file := r.dir + "/etc/real"
 	r.must(os.WriteFile(file, []byte(`{"runtimes": {"runh": {"runtimeArgs": ["-l", "warn"], "path": "/old"}}}`), 0o600))
 	r.must(os.Symlink("real", r.dir+"/etc/link"))
-	r.do("install", "docker", "-f", r.dir+"/etc/link", "--binary", "/opt/runh").ok()
-	if got := rtReadOr(file); got != `{"runtimes": {"runh": {"runtimeArgs": ["-l", "warn"], "path": "/opt/runh"}}}` {
+	r.do("install", "docker", "-f", r.dir+"/etc/link", "--binary", r.program("runh")).ok()
+	if got := strings.ReplaceAll(rtReadOr(file), r.program("runh"), "/opt/runh"); got != `{"runtimes": {"runh": {"runtimeArgs": ["-l", "warn"], "path": "/opt/runh"}}}` {
 		t.Errorf("by hand: %q", got)
 	}
 	// By hand, as docs/kubernetes.md has it.
-	_, got := r.install("containerd", "version = 4\nplugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options.SystemdCgroup = true\n", "--binary", "/usr/local/sbin/runh")
+	res, _ = r.install("containerd", "version = 4\nplugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options.SystemdCgroup = true\n", "--dry-run")
+	got := strings.ReplaceAll(res.ok().out, "/opt/runh", "/usr/local/sbin/runh")
 	_, block, _ := strings.Cut(got, blockBegin)
 	if block, _, _ = strings.Cut(block, blockEnd); !strings.Contains(rtRead(t, "docs/kubernetes.md"), "```toml\n"+block+"```\n") {
 		t.Errorf("docs/kubernetes.md is without %s", block)
@@ -172,8 +187,69 @@ func TestInstall(t *testing.T) {
 	needsPrograms(t, "containerd")
 	r.install("containerd", "version = 2\n")
 	out, err := exec.Command("containerd", "-c", r.dir+"/etc/containerd", "config", "dump").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `BinaryName = "/opt/runh"`) {
+	if err != nil || !strings.Contains(string(out), `BinaryName = "`+r.program("runh")+`"`) {
 		t.Errorf("containerd config dump: %v, %s", err, out)
+	}
+}
+
+// A copy that was made is never written over, whatever is installed and removed, and in which order.
+func TestInstallCopies(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("a command of its own")
+	file := filepath.Join(r.dir, "daemon.json")
+	first, second := "{\"debug\": true}\n", "{\"debug\": false}\n"
+	hand := `{"runtimes": {"runh": {"runtimeArgs": ["-l", "warn"], "path": "/old"}}}` + "\n"
+	install := func(text string, remove bool) {
+		t.Helper()
+		if text != "" {
+			r.must(os.WriteFile(file, []byte(text), 0o644))
+		}
+		args := []string{"install", "docker", "-f", file, "--binary", r.program("runh")}
+		if remove {
+			args = []string{"install", "--remove", "docker", "-f", file}
+		}
+		r.do(args...).ok()
+	}
+	install(first, false)
+	install("", true)
+	install(second, false)
+	install("", true)
+	install(hand, true)
+	install(hand, false)
+	for name, want := range map[string]string{".before-runh": first, ".before-runh.2": second} {
+		if got := rtReadOr(file + name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	names, _ := filepath.Glob(file + ".with-runh*")
+	found := 0
+	for _, name := range names {
+		if rtReadOr(name) == hand {
+			found++
+		}
+	}
+	if found != 1 {
+		t.Errorf("of %q %d have the settings that were made by hand, want 1", names, found)
+	}
+}
+
+// A binary that no manager could start is refused before anything is changed.
+func TestInstallBinary(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("a command of its own")
+	plain := filepath.Join(r.dir, "plain")
+	r.must(os.WriteFile(plain, nil, 0o644))
+	r.must(os.Symlink("nowhere", r.dir+"/dangling"))
+	file := filepath.Join(r.dir, "daemon.json")
+	for binary, says := range map[string]string{
+		r.dir + "/nowhere": "does not exist", r.dir + "/dangling": "does not exist", plain + "/x": "not a directory", plain: "is not executable", r.dir: "is not a regular file",
+	} {
+		for _, flags := range [][]string{nil, {"--dry-run"}} {
+			r.do(append([]string{"install", "docker", "-f", file, "--binary", binary}, flags...)...).fails(says)
+		}
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the configuration was written")
 	}
 }
 
