@@ -90,7 +90,8 @@ func cmdList(g *globals, args []string) error {
 // warning.
 func listContainers(g *globals) ([]containerView, error) {
 	entries, err := os.ReadDir(g.root)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	// A usual root that is missing has no containers yet; one that was named is a mistake.
+	if err != nil && !(g.usualRoot && errors.Is(err, os.ErrNotExist)) {
 		return nil, err
 	}
 	var views []containerView

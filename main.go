@@ -8,7 +8,7 @@
 // Runh is an OCI container runtime. Container engines (Docker, containerd,
 // CRI-O, podman) call it where they would call runc, and people can too:
 //
-//	# mkdir -p hello/rootfs/hermit && cp loader app hello/rootfs/hermit/
+//	# mkdir -p hello/rootfs/hermit && cp hermit-loader app hello/rootfs/hermit/
 //	# runh spec --bundle hello --args /hermit/app
 //	# runh run --bundle hello hello1
 //
@@ -46,6 +46,8 @@ type globals struct {
 	root, log, logFormat, logLevel, rootless, hermitEnv, config, criu string
 	debug, systemdCgroup, debugLog, debugConfig                       bool
 
+	// usualRoot: no --root was given.
+	usualRoot bool
 	// verb is the command being run, for messages.
 	verb string
 	// quietStderr: stderr belongs to the container, see log.go.
@@ -182,7 +184,7 @@ func (g *globals) parse(args []string) ([]string, error) {
 		}
 	}
 	if g.root == "" {
-		g.root = defaultRoot()
+		g.root, g.usualRoot = defaultRoot(), true
 	}
 	// Absolute from here on: commands may change their directory.
 	for _, path := range []*string{&g.root, &g.log, &g.hermitEnv, &g.config} {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -282,6 +283,15 @@ func TestDeleteForms(t *testing.T) {
 
 func TestList(t *testing.T) {
 	r := newRT(t)
+	for _, format := range []string{"table", "json"} { // as runc: a root that was named must be there
+		r.do("list", "-f", format).fails(r.root + ": no such file or directory")
+	}
+	// The usual one is the machine's own: it is looked at from where it is not.
+	usual := exec.Command("unshare", "-m", "sh", "-c", `mount -t tmpfs none /run && exec "$0" list -q`, r.bin)
+	if res := r.doCmd(usual); res.code != 0 || res.out != "" || res.err != "" {
+		t.Errorf("list without --root: exit code %d, %q, %q", res.code, res.out, res.err)
+	}
+	r.must(os.Mkdir(r.root, 0o700))
 	if got := strings.TrimSpace(r.do("list", "-f", "json").ok().out); got != "null" {
 		t.Errorf("list -f json of nothing: %q, want null", got)
 	}
