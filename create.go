@@ -220,9 +220,6 @@ func (c *creation) claim() error {
 	made.Owner = ownerName(os.Geteuid())
 	made.Annotations = c.spec.Annotations
 	c.expectHostMounts()
-	if err := writeFile(filepath.Join(made.dir, "config.json"), c.raw, 0o600); err != nil {
-		return err
-	}
 	if err := c.shareNotify(); err != nil {
 		return err
 	}
@@ -241,7 +238,11 @@ func (c *creation) claim() error {
 		}
 		c.onFailure(func() { made.Rdt.remove() })
 	}
-	return made.save()
+	if err := made.save(); err != nil {
+		return err
+	}
+	// After the record: see half.
+	return writeFile(filepath.Join(made.dir, "config.json"), c.raw, 0o600)
 }
 
 // makeBirthplace makes the cgroup as far as the init must be born in it.

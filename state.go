@@ -184,35 +184,44 @@ func (c *container) load() error {
 	id := filepath.Base(c.dir)
 	data, err := readFile(filepath.Join(c.dir, "runh.json"), configMax)
 	switch {
-	case errors.Is(err, unix.ENOENT):
-		if c.half() {
-			return fmt.Errorf("%s: %w", id, errBroken)
+	case err == nil:
+		if err = decodeJSON(string(data), &c.state); err == nil && c.Magic == stateMagic && c.ID == id {
+			return nil
 		}
-		return fmt.Errorf("%s: %w", id, errNotExist)
-	case errors.Is(err, unix.ENOTDIR):
-		return fmt.Errorf("%s: %w", id, errNotExist)
-	case err != nil:
+		c.state = state{}
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+	default:
 		return err
 	}
-	if err := decodeJSON(string(data), &c.state); err != nil || c.Magic != stateMagic || c.ID != id {
-		c.state = state{}
+	if c.half() {
 		return fmt.Errorf("%s: %w", id, errBroken)
 	}
-	return nil
+	return fmt.Errorf("%s: %w", id, errNotExist)
 }
 
-// half says whether a directory without a record is one of ours: empty, or with
-// nothing in it but what runh puts there. Another runtime's is not.
+// half says whether a directory without a whole record is one of ours: of this
+// user alone, and empty, or with nothing in it but what runh puts there.
+// Another runtime's is not, nor a bundle: runh writes config.json after the
+// first record and removes it before the last.
 func (c *container) half() bool {
+	var st unix.Stat_t
+	if unix.Lstat(c.dir, &st) != nil || st.Mode&(unix.S_IFMT|0o077) != unix.S_IFDIR || st.Uid != uint32(os.Geteuid()) {
+		return false
+	}
 	entries, err := os.ReadDir(c.dir)
+	config, more := false, false
 	for _, e := range entries {
-		switch strings.TrimSuffix(e.Name(), newSuffix) {
-		case "runh.json", "config.json", "criu.pid", "start.sock", notifyDir:
+		name, written := strings.CutSuffix(e.Name(), newSuffix)
+		switch name {
+		case "config.json":
+			config, more = true, more || written
+		case "runh.json", "criu.pid", "start.sock", notifyDir, manifestName, stateName:
+			more = true
 		default:
 			return false
 		}
 	}
-	return err == nil
+	return err == nil && (more || !config)
 }
 
 // save replaces the record. The lock makes this the only writer.

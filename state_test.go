@@ -194,6 +194,7 @@ func TestStateForeign(t *testing.T) {
 	make("runc2/exec.fifo", "")
 	make("mixed/config.json", "{}")
 	make("mixed/state.json", "{}")
+	make("bundle/config.json", "{}")
 	make("file", "{}")
 	make("@hermit-env.json", "{}")
 	if err := os.Symlink("cut", g.root+"/link"); err != nil {
@@ -210,7 +211,7 @@ func TestStateForeign(t *testing.T) {
 		}
 		c.close()
 	}
-	for _, id := range []string{"runc", "runc2", "mixed", "file", "nosuch", "empty"} {
+	for _, id := range []string{"runc", "runc2", "mixed", "bundle", "file", "nosuch", "empty"} {
 		if c, err := openContainer(g, id); !errors.Is(err, errNotExist) || c != nil {
 			t.Errorf("%s: %+v, %v, want errNotExist", id, c, err)
 		}

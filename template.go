@@ -90,7 +90,9 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		c.g.warnf("template %s: %v: it is made anew", t.name, err)
-		os.RemoveAll(dir)
+		if checkStore(filepath.Dir(dir)) == nil {
+			removeTemplate(dir)
+		}
 	}
 	g.wish = &templateWish{Dir: dir, After: int64(t.after)}
 	g.mark = firstWord(t.line, templateMark)
@@ -132,12 +134,8 @@ func (c *creation) templateKey(g *guest, t *templateSettings, bootArgs string) (
 // takeTemplate gives the container links of its own to a template's files: start needs them, and the template may
 // have given way by then. What it is comes back, its state closed.
 func (c *container) takeTemplate(dir string) (*savedGuest, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(filepath.Dir(dir), &st); err != nil {
+	if err := checkStore(filepath.Dir(dir)); err != nil {
 		return nil, err
-	}
-	if st.Uid != uint32(os.Geteuid()) || st.Mode&(unix.S_IFMT|0o077) != unix.S_IFDIR {
-		return nil, fmt.Errorf("%s must be a directory of this user's alone: it has owner %d and mode %04o", filepath.Dir(dir), st.Uid, st.Mode&0o7777)
 	}
 	for _, name := range []string{manifestName, stateName} {
 		if err := os.Link(filepath.Join(dir, name), filepath.Join(c.dir, name)); err != nil {
@@ -151,6 +149,18 @@ func (c *container) takeTemplate(dir string) (*savedGuest, error) {
 		return nil, err
 	}
 	return own, own.state.Close()
+}
+
+// checkStore: runh trusts, and removes, only what is in a directory of this user's alone. A link to one is none.
+func checkStore(store string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(store, &st); err != nil {
+		return err
+	}
+	if st.Uid != uint32(os.Geteuid()) || st.Mode&(unix.S_IFMT|0o077) != unix.S_IFDIR {
+		return fmt.Errorf("%s must be a directory of this user's alone: it has owner %d and mode %04o", store, st.Uid, st.Mode&0o7777)
+	}
+	return nil
 }
 
 // openOwnTemplate opens what takeTemplate has linked, of our own making: the state's digest is not computed anew
@@ -223,6 +233,9 @@ func (c *container) keepTemplate(p *pendingTemplate) (err error) {
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return err
 	}
+	if err := checkStore(store); err != nil {
+		return err
+	}
 	image, err := newImage(wish.Dir)
 	if err != nil {
 		return err
@@ -258,7 +271,7 @@ func (c *container) keepTemplate(p *pendingTemplate) (err error) {
 	return nil
 }
 
-// pruneTemplates makes room for one more.
+// pruneTemplates makes room for one more. What has no template's name is not runh's.
 func pruneTemplates(store string) {
 	entries, _ := os.ReadDir(store)
 	type used struct {
@@ -267,12 +280,36 @@ func pruneTemplates(store string) {
 	}
 	var all []used
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
+		if info, err := e.Info(); err == nil && isTemplateName(e.Name()) {
 			all = append(all, used{e.Name(), info.ModTime()})
 		}
 	}
 	slices.SortFunc(all, func(a, b used) int { return b.at.Compare(a.at) })
 	for i := maxTemplates - 1; i < len(all); i++ {
-		os.RemoveAll(filepath.Join(store, all[i].name))
+		removeTemplate(filepath.Join(store, all[i].name))
 	}
+}
+
+// isTemplateName: NAME.KEY, as findTemplate has it; a commit that was killed leaves NAME.KEY.PID.new.
+func isTemplateName(name string) bool {
+	name = strings.TrimSuffix(name, ".new")
+	for range 2 {
+		dot := strings.LastIndexByte(name, '.')
+		if dot < 1 {
+			return false
+		}
+		if key, err := hex.DecodeString(name[dot+1:]); err == nil && len(key) == 16 {
+			return true
+		}
+		name = name[:dot]
+	}
+	return false
+}
+
+// removeTemplate removes the files of a template, and the directory if nothing else is in it.
+func removeTemplate(dir string) {
+	for _, name := range []string{manifestName, stateName, stateOther, criuName} {
+		os.Remove(filepath.Join(dir, name))
+	}
+	os.Remove(dir)
 }
