@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,10 +57,34 @@ func cmdCheck(g *globals, args []string) error {
 
 // checkHost looks at one thing after the other.
 func checkHost(g *globals) []finding {
+	config, settings := checkConfig(g)
+	dir := envDirectory(g, settings)
 	return []finding{
-		checkKernel(), checkQEMU(g), checkKVM(g), checkTun(), checkVhostNet(), checkVirtiofsd(g), checkNftables(), checkCgroups(),
+		checkKernel(), config, checkQEMU(g, dir), checkKVM(g, dir), checkTun(), checkVhostNet(), checkVirtiofsd(g, dir), checkNftables(), checkCgroups(),
 		checkUserNamespaces(), checkMemfd(), checkFilters(), checkLSM(),
 	}
+}
+
+// checkConfig reads the settings as run does. Those of a file that cannot be read are the usual ones, for the rest of
+// the checks.
+func checkConfig(g *globals) (finding, *hermitConfig) {
+	f := finding{what: "config", answer: firstWord(g.config, hermitConfigPath)}
+	c, err := loadHermitConfig(g.config)
+	if err != nil {
+		f.answer, f.advice, f.fatal = "unusable", err.Error(), true
+		return f, &hermitConfig{}
+	}
+	if _, err := os.Stat(f.answer); err != nil {
+		f.answer = "none"
+	}
+	if c.loader != "" {
+		if file, _, err := openHostFile(c.loader); err != nil {
+			f.advice = "loader: " + err.Error()
+		} else {
+			file.Close()
+		}
+	}
+	return f, c
 }
 
 func checkKernel() finding {
@@ -75,8 +100,8 @@ func checkKernel() finding {
 	return f
 }
 
-func checkQEMU(g *globals) finding {
-	env, err := findEnv(g.root, envDirectory(g, &hermitConfig{}))
+func checkQEMU(g *globals, dir string) finding {
+	env, err := findEnv(g.root, dir)
 	if err != nil {
 		return finding{what: "qemu", answer: "none", advice: err.Error(), fatal: true}
 	}
@@ -101,18 +126,23 @@ func checkQEMU(g *globals) finding {
 	return f
 }
 
-func checkKVM(g *globals) finding {
+func checkKVM(g *globals, dir string) finding {
 	f := finding{what: "kvm", answer: "usable"}
 	info, err := os.ReadFile("/proc/cpuinfo")
 	flags := err == nil && (bytes.Contains(info, []byte(" vmx")) || bytes.Contains(info, []byte(" svm")))
 	switch err := openKVM(nil); {
 	case err != nil:
-		f.answer, f.advice = err.Error(), "guests run slower, under TCG; load the module kvm_intel or kvm_amd, or enable virtualisation in the firmware"
+		f.answer, f.advice = err.Error(), "guests run slower, under TCG"
+		var errno unix.Errno
+		if errors.As(err, &errno) {
+			f.advice += "; " + deviceAdvice("/dev/kvm", "kvm", "c 10:232 rw", kvmModule(flags), errno)
+		}
 	case !flags:
 		f.answer, f.advice = "/dev/kvm opens, but the processor shows neither vmx nor svm", "guests run under TCG; accel = \"kvm\" in the configuration insists on KVM"
 	}
 	if f.advice == "" {
-		env, err := findEnv(g.root, "")
+		env, err := findEnv(g.root, dir)
+		defer env.unlock()
 		if err == nil {
 			f.answer, err = kvmCPU(g.root, env, "microvm", false)
 			f.answer = "usable, with -cpu " + f.answer
@@ -124,25 +154,58 @@ func checkKVM(g *globals) finding {
 	return f
 }
 
+func kvmModule(flags bool) string {
+	if flags {
+		return "load the module: modprobe kvm_intel, or modprobe kvm_amd"
+	}
+	return "the processor shows neither vmx nor svm: enable virtualisation in the firmware, or nested virtualisation on the host of this machine"
+}
+
 func checkTun() finding {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	const path = "/dev/net/tun"
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return finding{what: "tun", answer: fmt.Sprintf("/dev/net/tun does not open (%s)", unix.ErrnoName(err.(unix.Errno))), advice: "not needed by the network modes none and user; modprobe tun"}
+		errno := err.(unix.Errno)
+		return finding{what: "tun", answer: fmt.Sprintf("%s does not open (%s)", path, unix.ErrnoName(errno)), advice: "not needed by the network modes none and user; " + deviceAdvice(path, "", "c 10:200 rw", "modprobe tun", errno)}
 	}
 	unix.Close(fd)
-	return finding{what: "tun", answer: "/dev/net/tun opens"}
+	return finding{what: "tun", answer: path + " opens"}
 }
 
 func checkVhostNet() finding {
-	if _, err := os.Stat("/dev/vhost-net"); err != nil {
-		return finding{what: "vhost-net", answer: "absent", advice: "not needed; modprobe vhost_net makes networks with a tap faster"}
+	const path = "/dev/vhost-net"
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		errno := err.(unix.Errno)
+		return finding{what: "vhost-net", answer: fmt.Sprintf("%s does not open (%s)", path, unix.ErrnoName(errno)), advice: "not needed, and networks with a tap are faster with it; " + deviceAdvice(path, "kvm", "c 10:238 rw", "modprobe vhost_net", errno)}
 	}
-	return finding{what: "vhost-net", answer: "there"}
+	unix.Close(fd)
+	return finding{what: "vhost-net", answer: path + " opens"}
 }
 
-func checkVirtiofsd(g *globals) finding {
+// deviceAdvice is what to do about a device that does not open: each error has a cause of its own. group may open it
+// in most distributions, "" where there is none.
+func deviceAdvice(path, group, rule, module string, errno unix.Errno) string {
+	switch errno {
+	case unix.ENOENT, unix.ENODEV, unix.ENXIO:
+		return module
+	case unix.EACCES:
+		if group != "" {
+			return "join the group " + group + ": usermod -aG " + group + " USER, and log in again"
+		}
+		return "give this user read and write access to " + path
+	case unix.EPERM:
+		return "the device cgroup of this process forbids it: allow \"" + rule + "\""
+	case unix.EBUSY:
+		return "another hypervisor uses the processor's virtualisation: end it"
+	}
+	return errno.Error()
+}
+
+func checkVirtiofsd(g *globals, dir string) finding {
 	f := finding{what: "virtiofsd", answer: "none"}
-	env, err := findEnv(g.root, envDirectory(g, &hermitConfig{}))
+	env, err := findEnv(g.root, dir)
+	defer env.unlock()
 	if err == nil && env.Virtiofsd != nil {
 		f.answer = env.Virtiofsd.String()
 		if env.Virtiofsd.Rust {

@@ -9,16 +9,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// envStamp in a tree says of which QEMU it was built: its path on a line, and its key.
-const envStamp = ".runh-env"
 
 // lockTree opens the directory and locks it, LOCK_SH or LOCK_EX. It may have been replaced while we
 // waited: then the new one is wanted.
@@ -43,13 +40,12 @@ func lockTree(dir string, how int) (fd int, err error) {
 // staleTree says whether a tree is ours and its QEMU on the host is another by now. One that is gone from
 // the host is no reason: the tree is what keeps it.
 func staleTree(dir string) (qemu string, stale bool) {
-	text, err := readFile(filepath.Join(dir, envStamp), 4096)
-	if err != nil {
+	stamp := readStamp(dir)
+	if stamp == nil {
 		return "", false
 	}
-	qemu, key, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 	var st unix.Stat_t
-	return qemu, unix.Stat(qemu, &st) == nil && envKey(qemu, &st) != key
+	return stamp.qemu, unix.Stat(stamp.qemu, &st) == nil && envKey(stamp.qemu, &st) != stamp.key
 }
 
 // useTree is the environment in dir, locked until its QEMU runs; nil if there is none.
@@ -78,19 +74,27 @@ func useTree(stateRoot, dir string) (*hermitEnv, error) {
 
 // rebuildTree builds a stale tree anew, if nobody else has meanwhile.
 func rebuildTree(stateRoot, dir, qemu string) error {
+	dir, err := filepath.EvalSymlinks(dir) // a link to the tree stays one
+	if err != nil {
+		return err
+	}
 	lock, err := lockTree(dir, unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(lock)
+	stamp := readStamp(dir)
 	if _, stale := staleTree(dir); !stale {
 		return nil
 	}
 	env, err := envOf(stateRoot, qemu)
+	if err == nil && env == nil {
+		err = errors.New("it is no program")
+	}
 	if err != nil {
 		return err
 	}
-	_, err = replaceTree(dir, env)
+	_, err = replaceTree(dir, env, stamp)
 	return err
 }
 

@@ -24,12 +24,17 @@ func cmdEnv(g *globals, args []string) error {
 	}
 	switch verb, rest := words[0], words[1:]; verb {
 	case "build":
-		dir := envDirectory(g, &hermitConfig{})
+		var dir string
 		if len(rest) > 0 {
 			dir, rest = rest[0], rest[1:]
+		} else if dir, err = configuredEnv(g); err != nil {
+			return err
 		}
 		if err := noWords(rest); err != nil {
 			return err
+		}
+		if dir == "" {
+			return errors.New("the directory is \"\": name a new or empty one")
 		}
 		return buildEnv(g, dir)
 	case "check":
@@ -44,8 +49,7 @@ func cmdEnv(g *globals, args []string) error {
 
 // showEnv prints what would be used, and from where.
 func showEnv(g *globals) error {
-	dir := envDirectory(g, &hermitConfig{})
-	env, err := findEnv(g.root, dir)
+	env, err := commandEnv(g)
 	if err != nil {
 		return err
 	}
@@ -83,7 +87,7 @@ func showEnv(g *globals) error {
 // tryEnv runs QEMU from the environment, once for each machine, up to the
 // point where a guest would begin.
 func tryEnv(g *globals) error {
-	env, err := findEnv(g.root, envDirectory(g, &hermitConfig{}))
+	env, err := commandEnv(g)
 	if err != nil {
 		return err
 	}
@@ -100,37 +104,73 @@ func tryEnv(g *globals) error {
 	return printOut("ok     " + env.QEMU + ": microvm, pc, q35\n")
 }
 
-// buildEnv copies the host's QEMU, and what it needs, into a tree. One that is
-// there is replaced, as soon as no container starts from it.
+// configuredEnv is the directory that run would look in.
+func configuredEnv(g *globals) (string, error) {
+	config, err := loadHermitConfig(g.config)
+	if err != nil {
+		return "", err
+	}
+	return envDirectory(g, config), nil
+}
+
+// commandEnv is the environment that run would use.
+func commandEnv(g *globals) (*hermitEnv, error) {
+	dir, err := configuredEnv(g)
+	if err != nil {
+		return nil, err
+	}
+	return findEnv(g.root, dir)
+}
+
+// buildEnv copies the host's QEMU, and what it needs, into a tree. One of runh's that is there is replaced, as soon
+// as no container starts from it; all else that is there is left as it is.
 func buildEnv(g *globals, dir string) error {
 	env, err := findEnv(g.root, "")
 	if err != nil {
 		return err
 	}
-	dir, err = filepath.Abs(dir)
-	if err != nil {
+	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	if entries, err := os.ReadDir(dir); err == nil {
-		if tree, err := treeEnv(dir); len(entries) > 0 && (err != nil || tree == nil) {
-			return fmt.Errorf("%s is there and is no environment: it is left alone", dir)
+	var stamp *treeStamp
+	if _, err := os.Lstat(dir); err == nil {
+		target, err := filepath.EvalSymlinks(dir) // a link to the tree stays one
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
 		}
+		dir = target
 		lock, err := lockTree(dir, unix.LOCK_EX)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w: it is left untouched; name a new or empty directory", dir, err)
 		}
 		defer unix.Close(lock)
+		if stamp, err = replaceable(dir); err != nil {
+			return err
+		}
 	}
-	total, err := replaceTree(dir, env)
+	total, err := replaceTree(dir, env, stamp)
 	if err != nil {
 		return err
 	}
 	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(env.allFiles()), total/1e6, total%1e6/1e5))
 }
 
+// replaceable returns the stamp of a directory that may be replaced; an empty one has an empty stamp.
+func replaceable(dir string) (*treeStamp, error) {
+	if stamp := readStamp(dir); stamp != nil {
+		return stamp, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("directory %s has files that runh env build did not make: it is left untouched; name a new or empty directory", dir)
+	}
+	return &treeStamp{}, err
+}
+
 // replaceTree makes a tree of env's files. It appears at its place as a whole,
-// or not at all.
-func replaceTree(dir string, env *hermitEnv) (total int64, err error) {
+// or not at all, and has all that the operator has put into the one before it.
+// stamp is that one's, nil if nothing is there.
+func replaceTree(dir string, env *hermitEnv, stamp *treeStamp) (total int64, err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return 0, err
 	}
@@ -138,7 +178,12 @@ func replaceTree(dir string, env *hermitEnv) (total int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(tmp)
+	replaced := false
+	defer func() {
+		if !replaced { // all in it is ours, or a second name of the operator's
+			os.RemoveAll(tmp)
+		}
+	}()
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return 0, err
 	}
@@ -153,17 +198,24 @@ func replaceTree(dir string, env *hermitEnv) (total int64, err error) {
 	if err := unix.Stat(env.QEMU, &st); err != nil {
 		return 0, &os.PathError{Op: "stat", Path: env.QEMU, Err: err}
 	}
-	if err := os.WriteFile(filepath.Join(tmp, envStamp), []byte(env.QEMU+"\n"+envKey(env.QEMU, &st)+"\n"), 0o644); err != nil {
+	if err := writeStamp(tmp, env.QEMU, envKey(env.QEMU, &st)); err != nil {
 		return 0, err
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
-	if errors.Is(err, unix.ENOENT) {
-		err = os.Rename(tmp, dir)
+	if stamp == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
+	} else if err = stamp.takeOver(dir, tmp); err != nil {
+		return 0, err
+	} else {
+		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("put the environment at %s: %w", dir, err)
 	}
-	return total, nil
+	replaced = true
+	if stamp == nil {
+		return total, nil
+	}
+	return total, stamp.removeTree(tmp, dir)
 }
 
 func copyEnvFile(f envFile, to string) (int64, error) {

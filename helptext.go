@@ -73,7 +73,7 @@ flags:
   --pid-file FILE         write the pid of the container's first process here
   --console-socket PATH   send the terminal to the listener on this unix socket
   --pidfd-socket PATH     send a descriptor of the first process there
-  --preserve-fds N        hand over descriptors 3 to 3+N-1, as far as they are open
+  --preserve-fds N        hand over descriptors 3 to 3+N-1 that are open
   --no-pivot              do not use pivot_root: for a rootfs on a ramdisk
   --no-new-keyring        keep the caller's session keyring
 `
@@ -101,7 +101,7 @@ flags:
   --pid-file FILE         write the pid of the container's first process here
   --console-socket PATH   send the terminal to the listener on this unix socket
   --pidfd-socket PATH     send a descriptor of the first process there
-  --preserve-fds N        hand over descriptors 3 to 3+N-1, as far as they are open
+  --preserve-fds N        hand over descriptors 3 to 3+N-1 that are open
   --no-pivot              do not use pivot_root: for a rootfs on a ramdisk
   --no-new-keyring        keep the caller's session keyring
 `
@@ -231,7 +231,7 @@ flags:
   --process-label LABEL   under this SELinux label
   --cgroup [CONTROLLERS:]PATH
                           in this cgroup below the container's, which is there
-  --preserve-fds N        hand over descriptors 3 to 3+N-1, as far as they are open
+  --preserve-fds N        hand over descriptors 3 to 3+N-1 that are open
   --ignore-paused         also in a paused container
 `
 
@@ -353,7 +353,9 @@ const helpEnv = `runh env [build [DIR] | check] - the files that QEMU runs from
   # runh env build /opt/hermit-env  or anywhere, for --hermit-env
 
 That tree is then used. Without one QEMU runs from the host's own files, mounted
-one by one. After an upgrade of the host's QEMU, build the tree again.
+one by one. After an upgrade of the host's QEMU the next container builds it
+again. What you add to the tree or change in it stays. A directory that is not
+empty and not such a tree is left untouched.
 `
 
 const helpCheck = `runh check - say whether this host can run Hermit containers
@@ -382,7 +384,7 @@ flags:
 const helpInstall = `runh install [flags] docker|containerd|crio - make runh known to a manager
 
   # runh install docker
-  /etc/docker/daemon.json: changed, as it was it is in
+  /etc/docker/daemon.json: changed, the previous version is
   /etc/docker/daemon.json.before-runh; now: systemctl restart docker
   # docker run --rm --runtime=runh IMAGE
   # runh install containerd --dry-run | diff /etc/containerd/config.toml -

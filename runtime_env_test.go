@@ -6,11 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 func TestExplain(t *testing.T) {
@@ -89,11 +93,176 @@ func TestEnvBuild(t *testing.T) {
 			t.Errorf("%s is left", e.Name())
 		}
 	}
-	other := filepath.Join(r.dir, "other")
-	r.must(os.MkdirAll(other+"/precious", 0o755))
-	r.do("env", "build", other).fails("left alone")
-	if _, err := os.Stat(other + "/precious"); err != nil {
+}
+
+// Nothing of the operator's is replaced: no directory with files of his, though a QEMU be among them, no file in the
+// directory's place, and no link to the tree.
+func TestEnvBuildElsewhere(t *testing.T) {
+	r := newHermit(t)
+	built, link := filepath.Join(r.dir, "built"), filepath.Join(r.dir, "link")
+	r.must(os.Mkdir(built, 0o750))
+	r.must(os.Symlink("built", link))
+	for range 2 {
+		r.do("env", "build", link).ok()
+	}
+	if fi, err := os.Lstat(link); err != nil || fi.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link to the tree: %v, %v", fi, err)
+	}
+	if fi, err := os.Stat(built); err != nil || fi.Mode().Perm() != 0o750 {
+		t.Errorf("the directory's mode: %v, %v, want 0750", fi, err)
+	}
+	sum := func() string { // names, kinds, owners, times, content
+		out, err := exec.Command("sh", "-c", `cd "$1" && find foreign unpacked file dangling roots/hermit -printf '%p %y %m %s %i %T@\n' | sort && cat file foreign/precious`, "sh", r.dir).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	r.must(exec.Command("sh", "-ec", `cd "$1"
+		mkdir -p foreign roots/hermit/data
+		echo mine >foreign/precious
+		cp -a built unpacked && rm unpacked/.runh-env
+		echo mine >file
+		ln -s nowhere dangling`, "sh", r.dir).Run())
+	before := sum()
+	for _, name := range []string{"foreign", "unpacked", "file", "dangling"} {
+		dir := filepath.Join(r.dir, name)
+		r.do("env", "build", dir).fails(dir)
+		r.do("--hermit-env", dir, "env", "build").fails(dir)
+		config := filepath.Join(r.dir, "config.toml")
+		r.must(os.WriteFile(config, []byte("hermit_env = \""+dir+"\"\n"), 0o644))
+		r.do("--config", config, "env", "build").fails(dir)
+	}
+	r.do("--root", r.dir+"/roots", "env", "build").fails("left untouched")
+	if after := sum(); after != before {
+		was := strings.Split(before, "\n")
+		for _, line := range strings.Split(after, "\n") {
+			if !slices.Contains(was, line) {
+				t.Errorf("now %q", line)
+			}
+		}
+		t.Error("what was there has changed")
+	}
+}
+
+// What the operator has put into a tree of runh's, or changed there, is in the next one too.
+func TestEnvBuildKeeps(t *testing.T) {
+	r := newHermit(t)
+	dir := filepath.Join(r.dir, "tree")
+	r.do("env", "build", dir).ok()
+	r.global = []string{"--hermit-env", dir}
+	c := r.guest("app", []string{"exit", "6"})
+	r.must(os.MkdirAll(dir+"/hermit", 0o700))
+	loader := dir + "/hermit/hermit-loader"
+	r.must(os.Rename(c.rootfs()+"/hermit/hermit-loader", loader))
+	r.must(os.MkdirAll(dir+"/empty", 0o700))
+	r.must(os.Symlink("/etc", dir+"/to-etc"))
+	rom, err := filepath.Glob(dir + "/usr/share/*/qboot.rom")
+	if err != nil || len(rom) != 1 {
+		t.Fatalf("qboot.rom: %q, %v", rom, err)
+	}
+	changed := rtRead(t, rom[0])
+	future := time.Now().Add(time.Hour)
+	r.must(os.Chtimes(rom[0], future, future))
+	stale := func() {
+		stamp := rtRead(t, dir+"/"+envStamp)
+		qemu, rest, _ := strings.Cut(stamp, "\n")
+		_, rest, _ = strings.Cut(rest, "\n")
+		r.must(os.WriteFile(dir+"/"+envStamp, []byte(qemu+"\nanother\n"+rest), 0o644))
+	}
+	for _, build := range []func(){
+		func() { r.do("env", "build", dir).ok() },
+		func() { stale(); r.do("env").ok() },
+	} {
+		old, err := os.Stat(dir)
+		r.must(err)
+		build()
+		if now, err := os.Stat(dir); err != nil || os.SameFile(old, now) {
+			t.Fatalf("no new tree: %v", err)
+		}
+		for _, name := range []string{loader, dir + "/empty", dir + "/to-etc"} {
+			if _, err := os.Lstat(name); err != nil {
+				t.Error(err)
+			}
+		}
+		if fi, err := os.Stat(rom[0]); err != nil || !fi.ModTime().Equal(future) || rtRead(t, rom[0]) != changed {
+			t.Errorf("the changed file: %v, %v", fi, err)
+		}
+		if fi, err := os.Stat(dir + "/hermit"); err != nil || fi.Mode().Perm() != 0o700 {
+			t.Errorf("the added directory: %v, %v", fi, err)
+		}
+	}
+	if res := c.run(); res.code != 6 {
+		t.Errorf("exit code %d, %q", res.code, res.err)
+	}
+	if left, _ := filepath.Glob(r.dir + "/.tree*"); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+	// Another file system in the tree is the operator's, with all that is in it.
+	mount := dir + "/empty"
+	r.must(unix.Mount("tmpfs", mount, "tmpfs", 0, ""))
+	t.Cleanup(func() { unix.Unmount(mount, unix.MNT_DETACH) })
+	r.must(os.WriteFile(mount+"/precious", nil, 0o644))
+	r.do("env", "build", dir).fails("is a mount")
+	if _, err := os.Stat(mount + "/precious"); err != nil {
 		t.Error(err)
+	}
+}
+
+// env and check look where run does: at hermit_env of --config, and at nothing else.
+func TestEnvOfConfig(t *testing.T) {
+	r := newHermit(t)
+	dir, config := filepath.Join(r.dir, "tree"), filepath.Join(r.dir, "config.toml")
+	r.must(os.WriteFile(config, []byte("hermit_env = \""+dir+"\"\n"), 0o644))
+	r.global = []string{"--config", config}
+	r.do("env", "build").ok()
+	if out := r.do("env").ok().out; !strings.Contains(out, "the tree "+dir) {
+		t.Errorf("env: %q", out)
+	}
+	if out := r.do("check").ok().out; !strings.Contains(out, " in "+dir+"\n") || !strings.Contains(out, "ok  config     "+config) {
+		t.Errorf("check: %q", out)
+	}
+	qemu := dir + "/usr/bin/qemu-system-x86_64"
+	r.must(os.Chmod(qemu, 0o644))
+	for _, args := range [][]string{{"env"}, {"env", "check"}, {"check"}} {
+		if res := r.do(args...); res.code != 1 || !strings.Contains(res.out+res.err, "not executable") {
+			t.Errorf("%s with a broken tree: exit code %d, %q, %q", args, res.code, res.out, res.err)
+		}
+	}
+	r.must(os.WriteFile(config, []byte("hermit_evn = \"/x\"\n"), 0o644))
+	for _, args := range [][]string{{"env"}, {"env", "check"}, {"env", "build"}, {"check"}} {
+		if res := r.do(args...); res.code != 1 || !strings.Contains(res.out+res.err, "did you mean hermit_env?") {
+			t.Errorf("%s with a broken config: exit code %d, %q, %q", args, res.code, res.out, res.err)
+		}
+	}
+}
+
+// The advice fits the error: a device of the host's is hidden or closed in a mount namespace of the test's.
+func TestCheckDevices(t *testing.T) {
+	r := newHermit(t)
+	if _, err := os.Stat("/dev/kvm"); err != nil {
+		needs(t, false, "/dev/kvm, to be covered")
+	}
+	check := func(script string, user int) string {
+		cmd := exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec", script+`
+			exec setpriv --reuid `+strconv.Itoa(user)+` --clear-groups "$0" --root "$1/checked" check`, r.bin, r.dir)
+		cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+		out, _ := cmd.CombinedOutput()
+		_, kvm, _ := strings.Cut(string(out), " kvm  ")
+		return kvm
+	}
+	r.must(os.Chmod(r.dir, 0o755))
+	for _, x := range []struct {
+		script, says string
+		user         int
+	}{
+		{`mount -t tmpfs -o mode=755 none /dev; mknod -m 666 /dev/null c 1 3`, "(ENOENT) guests run slower, under TCG; ", 0},
+		{`mount -t tmpfs -o mode=755 none /dev; mknod -m 666 /dev/null c 1 3; mknod -m 600 /dev/kvm c 10 232`, "(EACCES) guests run slower, under TCG; join the group kvm: ", 1234},
+		{`mount -t tmpfs -o mode=755 none /dev; mknod -m 666 /dev/null c 1 3; mknod -m 600 /dev/kvm c 60 1`, "(ENXIO) guests run slower, under TCG; ", 0},
+	} {
+		if got := strings.Join(strings.Fields(check(x.script, x.user)), " "); !strings.Contains(got, x.says) {
+			t.Errorf("%s: %q, want %q", x.script, got, x.says)
+		}
 	}
 }
 
@@ -106,8 +275,12 @@ func TestEnvRebuilt(t *testing.T) {
 	qemu, _, _ := strings.Cut(stamp, "\n")
 	r.global = []string{"--hermit-env", dir}
 	for range 3 {
-		r.must(os.WriteFile(dir+"/"+envStamp, []byte(qemu+"\nanother\n"), 0o644))
+		// One more file that is in the list, and so runh's.
 		r.must(os.WriteFile(dir+"/old", nil, 0o644))
+		info, err := os.Stat(dir + "/old")
+		r.must(err)
+		list := strings.SplitN(rtRead(t, dir+"/"+envStamp), "\n", 3)[2]
+		r.must(os.WriteFile(dir+"/"+envStamp, []byte(qemu+"\nanother\n"+fileMark(info)+" old\n"+list), 0o644))
 		var wg sync.WaitGroup
 		for range 6 {
 			c := r.guest("app", []string{"exit", "6"}, annotated("network", "none"))
@@ -118,7 +291,7 @@ func TestEnvRebuilt(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if now := rtReadOr(dir + "/" + envStamp); now != stamp {
+		if now := rtReadOr(dir + "/" + envStamp); strings.SplitN(now, "\n", 3)[1] != strings.SplitN(stamp, "\n", 3)[1] {
 			t.Errorf("the tree is of %q, want %q", now, stamp)
 		}
 		if _, err := os.Stat(dir + "/old"); err == nil {

@@ -128,7 +128,7 @@ func pickAccel(c *hermitConfig, s *hermitSettings) (string, error) {
 func openKVM(gids []specs.LinuxIDMapping) error {
 	fd, err := unix.Open("/dev/kvm", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("/dev/kvm does not open (%s)", unix.ErrnoName(err.(unix.Errno)))
+		return unopened{"/dev/kvm", err.(unix.Errno)}
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
@@ -143,6 +143,18 @@ func openKVM(gids []specs.LinuxIDMapping) error {
 	}
 	return nil
 }
+
+// unopened is a device that does not open. Its text has the error's name only: engines take the kernel's words for a
+// program that is missing.
+type unopened struct {
+	path  string
+	errno unix.Errno
+}
+
+func (u unopened) Error() string {
+	return fmt.Sprintf("%s does not open (%s)", u.path, unix.ErrnoName(u.errno))
+}
+func (u unopened) Unwrap() error { return u.errno }
 
 // kvmGroup is the group of /dev/kvm as the container's user namespace knows it.
 func kvmGroup(gids []specs.LinuxIDMapping, gid uint32) (inside uint32, mapped bool) {
