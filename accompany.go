@@ -44,6 +44,8 @@ func (c *creation) runSetup() error {
 			if err == nil {
 				err = p.proceed()
 			}
+		case placeTree:
+			err = c.sendTree(&p.mounts[place>>8])
 		case placeConsole:
 			c.master, p.received = p.received, -1
 			if c.opts.consoleSocket == "" {
@@ -67,8 +69,8 @@ func (c *creation) meetMount(m *mountRequest, place uint64) error {
 		p.received = -1
 		return p.takeCovered(m, fd)
 	case placeIDMap:
-		if err := mapTree(p.received, m.mapNS, m.ridmap); err != nil {
-			return fmt.Errorf("mount %s on %s: map its ids: %w", m.source, m.dest, err)
+		if err := c.mapIDs(m, p.received); err != nil {
+			return err
 		}
 		unix.Close(p.received)
 		p.received = -1
@@ -78,6 +80,16 @@ func (c *creation) meetMount(m *mountRequest, place uint64) error {
 		}
 	}
 	return nil
+}
+
+// sendTree answers an init that asks for a clone of a mount's source.
+func (c *creation) sendTree(m *mountRequest) error {
+	tree, err := c.makeTree(m)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	return c.init.sendFiles([]int{tree})
 }
 
 // atMounted: the namespaces and the file system are there, the host's files

@@ -33,8 +33,9 @@ type creation struct {
 	hooked bool        // hooks have begun to run: a failure ends with the poststop ones
 	undo   []func()
 
-	closers   []int // descriptors to close in the end
-	launching int   // connection to a VMM that has been given its network, 0: none
+	maps      idMaps // for id-mapped mounts
+	closers   []int  // descriptors to close in the end
+	launching int    // connection to a VMM that has been given its network, 0: none
 
 	env *hermitEnv // of a Hermit container, locked until its QEMU runs
 }
@@ -116,6 +117,7 @@ func (c *creation) release() {
 		unix.Close(fd)
 	}
 	c.closers = nil
+	c.maps.close()
 	c.init.close()
 	c.container.close()
 }

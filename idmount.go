@@ -15,46 +15,68 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// inheritedTrees is how many of them the init inherits. It asks for each of the
+// others when it comes to it, so that many need no more descriptors than these.
+const inheritedTrees = 64
+
 // openTrees prepares what the mounts need. The init must not have started yet.
 func (c *creation) openTrees() error {
 	p := c.init
 	user := p.namespaces.isNew(unix.CLONE_NEWUSER) || p.namespaces.joins(unix.CLONE_NEWUSER)
-	maps := idMaps{}
-	defer maps.close()
+	c.maps = idMaps{}
+	for _, j := range p.namespaces.join {
+		if j.flag == unix.CLONE_NEWUSER {
+			ns, err := unix.FcntlInt(uintptr(j.fd), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				return os.NewSyscallError("fcntl", err)
+			}
+			c.maps[joinedMap] = ns
+		}
+	}
+	inherited := 0
 	for i := range p.mounts {
 		m := &p.mounts[i]
-		if !m.bind || m.remount || !m.idmap && !(user && os.Geteuid() == 0) {
+		if !m.bind || m.remount || m.within != "" || !m.idmap && !(user && os.Geteuid() == 0) {
 			continue
 		}
-		if m.within != "" {
-			if m.idmap {
-				ns, err := c.mapFor(maps, m)
-				if err == nil {
-					m.mapNS, err = unix.FcntlInt(uintptr(ns), unix.F_DUPFD_CLOEXEC, 0)
-				}
-				if err != nil {
-					return fmt.Errorf("mount %s on %s: map its ids: %w", m.source, m.dest, err)
-				}
-				c.closers = append(c.closers, m.mapNS)
-			}
+		if inherited++; inherited > inheritedTrees {
+			m.asks = true
 			continue
 		}
-		tree, err := openTree(m, p.linux.RootfsPropagation)
+		tree, err := c.makeTree(m)
 		if err != nil {
-			return fmt.Errorf("mount %s on %s: %w", m.source, m.dest, err)
+			return err
 		}
 		c.closers = append(c.closers, tree)
 		m.tree = p.inherit(tree)
-		if !m.idmap {
-			continue
-		}
-		ns, err := c.mapFor(maps, m)
-		if err == nil {
-			err = mapTree(tree, ns, m.ridmap)
-		}
-		if err != nil {
-			return fmt.Errorf("mount %s on %s: map its ids: %w", m.source, m.dest, err)
-		}
+	}
+	return nil
+}
+
+// makeTree clones a mount's source, and maps its ids.
+func (c *creation) makeTree(m *mountRequest) (int, error) {
+	tree, err := openTree(m, c.init.linux.RootfsPropagation)
+	if err != nil {
+		return -1, fmt.Errorf("mount %s on %s: %w", m.source, m.dest, err)
+	}
+	if m.idmap {
+		err = c.mapIDs(m, tree)
+	}
+	if err != nil {
+		unix.Close(tree)
+		return -1, err
+	}
+	return tree, nil
+}
+
+// mapIDs gives a mount that is attached nowhere yet the maps that were asked for.
+func (c *creation) mapIDs(m *mountRequest, tree int) error {
+	ns, err := c.mapFor(c.maps, m)
+	if err == nil {
+		err = mapTree(tree, ns, m.ridmap)
+	}
+	if err != nil {
+		return fmt.Errorf("mount %s on %s: map its ids: %w", m.source, m.dest, err)
 	}
 	return nil
 }
@@ -106,16 +128,17 @@ func mapTree(tree, ns int, recursive bool) error {
 func (c *creation) mapFor(maps idMaps, m *mountRequest) (int, error) {
 	uids, gids := m.uids, m.gids
 	if len(uids) == 0 {
-		for _, j := range c.init.namespaces.join {
-			if j.flag == unix.CLONE_NEWUSER {
-				return j.fd, nil
-			}
+		if ns, joined := maps[joinedMap]; joined {
+			return ns, nil
 		}
 		uids, gids = c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings
 	}
 	key := fmt.Sprint(uids, gids)
 	if ns, ok := maps[key]; ok {
 		return ns, nil
+	}
+	if len(maps) >= inheritedTrees { // each can have its own
+		maps.forget()
 	}
 	ns, err := mapNamespace(uids, gids)
 	if err == nil {
@@ -126,6 +149,19 @@ func (c *creation) mapFor(maps idMaps, m *mountRequest) (int, error) {
 
 // idMaps are user namespaces by the maps that they were made for.
 type idMaps map[string]int
+
+// joinedMap is the key of the user namespace that the container joins.
+const joinedMap = "joined"
+
+// forget closes those that were made here.
+func (m idMaps) forget() {
+	for key, ns := range m {
+		if key != joinedMap {
+			unix.Close(ns)
+			delete(m, key)
+		}
+	}
+}
 
 func (m idMaps) close() {
 	for _, ns := range m {
@@ -181,10 +217,10 @@ func (r *rootfs) clone(m *mountRequest) any {
 		return tree
 	}
 	if m.idmap {
-		return m.tree
+		return r.theirs(m)
 	}
 	ours := r.call(unix.SYS_OPEN_TREE, at_FDCWD, m.source, flags)
-	if m.tree == 0 {
+	if m.tree == 0 && !m.asks {
 		return ours
 	}
 	var closed, done label
@@ -192,9 +228,18 @@ func (r *rootfs) clone(m *mountRequest) any {
 	ours.on(unix.EACCES, &closed).into(fd)
 	r.jump(&done)
 	r.place(&closed)
-	r.call(unix.SYS_DUP, m.tree).into(fd)
+	r.call(unix.SYS_DUP, r.theirs(m)).into(fd)
 	r.place(&done)
 	return valueAt(fd)
+}
+
+// theirs is the parent's clone: inherited, or asked for.
+func (r *rootfs) theirs(m *mountRequest) any {
+	if !m.asks {
+		return m.tree
+	}
+	r.report(placeOf(placeTree, m.index))
+	return r.receiveFiles(1)[0]
 }
 
 // hostTrees are files and directories of the host as mounts that are attached

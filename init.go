@@ -12,6 +12,7 @@
 //	              message: its mode is taken over
 //	placeIDMap    a clone of mounts waits for its id map
 //	placeCopyUp   the cwd is a tmpfs that wants a copy of what it covers
+//	placeTree     one mount needs the parent's clone of its source
 //	placeConsole  the terminal exists; its master comes with the message
 //	placeMounted  the root file system is built, the host's is still there:
 //	              hooks, and the search for the executable, happen now; the
@@ -36,6 +37,7 @@ const (
 	placeCovered
 	placeIDMap
 	placeCopyUp
+	placeTree
 	placeConsole
 	placeMounted
 	placeReady
@@ -250,7 +252,7 @@ func (c *initPlan) buildRoot() error {
 			r.mountCgroups(*m, cgroupMountPlan(c.cgroup, false))
 			continue
 		}
-		if m.looksBelow() || m.idmap && m.within != "" {
+		if m.looksBelow() || m.idmap && m.within != "" || m.asks {
 			c.joinCgroups() // before the init meets the parent, which only some mounts do
 		}
 		if err := r.mount(m); err != nil {

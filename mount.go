@@ -119,7 +119,7 @@ type mountRequest struct {
 	idmap, ridmap        bool
 	uids, gids           []specs.LinuxIDMapping
 	tree                 int    // descriptor in the stub of a clone that the parent has made, see openTrees
-	mapNS                int    // a user namespace with the maps, where the init makes that clone
+	asks                 bool   // the init asks for that clone when it comes to it
 	within               string // the source is this name in the container's own rootfs, see inRootfs
 	index                int    // in the list, by which the init names it
 	covered              int    // what a tmpfs with tmpcopyup covers, once the init has sent it, 0: nothing

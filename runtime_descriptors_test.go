@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -261,6 +262,12 @@ func TestManyOfEach(t *testing.T) {
 			c.r.must(os.WriteFile(p, []byte("x"), 0o644))
 		}
 	}
+	users := func(s *specs.Spec) {
+		s.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: 100000, Size: 65536}}
+		s.Linux.GIDMappings = s.Linux.UIDMappings
+		s.Linux.Sysctl = nil // of ids that are not mapped
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	}
 	binds := func(c *ctr, s *specs.Spec, options ...string) {
 		for i := range n {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: fmt.Sprintf("/mnt/%d", i), Type: "bind", Source: c.r.dir, Options: append([]string{"bind"}, options...)})
@@ -297,6 +304,22 @@ func TestManyOfEach(t *testing.T) {
 			for _, p := range each("/mnt/%d") {
 				s.Mounts = append(s.Mounts, specs.Mount{Destination: p, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro"}})
 			}
+		}},
+		{"id-mapped mounts", "grep -c ' /mnt/' /proc/mounts", func(c *ctr, s *specs.Spec) {
+			binds(c, s)
+			for i := range s.Mounts {
+				if m := &s.Mounts[i]; m.Type == "bind" {
+					m.UIDMappings = []specs.LinuxIDMapping{{HostID: uint32(i), Size: 1}}
+					m.GIDMappings = m.UIDMappings
+				}
+			}
+		}},
+		{"mounts in a user namespace", "grep -c ' /mnt/' /proc/mounts", func(c *ctr, s *specs.Spec) {
+			users(s)
+			binds(c, s)
+			c.r.must(filepath.WalkDir(c.rootfs(), func(p string, _ os.DirEntry, err error) error {
+				return errors.Join(err, os.Lchown(p, 100000, 100000))
+			}))
 		}},
 	} {
 		t.Run(strings.ReplaceAll(x.name, " ", "-"), func(t *testing.T) {
