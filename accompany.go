@@ -24,6 +24,8 @@ func (c *creation) runSetup() error {
 			c.child = int(p.namespaces.forked.value())
 		}
 		switch place & 0xff {
+		case placeOutside:
+			err = c.enterLate()
 		case placeUser:
 			err = writeIDMaps(c.child, c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings)
 			if err == nil {
@@ -90,6 +92,20 @@ func (c *creation) sendTree(m *mountRequest) error {
 	}
 	defer unix.Close(tree)
 	return c.init.sendFiles([]int{tree})
+}
+
+// enterLate moves the init into the cgroup after its fork, and makes of that
+// what had to wait for the init.
+func (c *creation) enterLate() error {
+	p := c.init
+	waited := p.cgroup.pending()
+	if err := p.cgroup.enter(c.child); err != nil {
+		return err
+	}
+	if err := p.proceed(); err != nil || !waited {
+		return err
+	}
+	return c.makeCgroup()
 }
 
 // atMounted: the namespaces and the file system are there, the host's files

@@ -105,6 +105,9 @@ func wantedCgroup(id string, spec *specs.Spec, systemd bool) (inner string, unit
 	return inner, unit, err
 }
 
+// pending: is it a scope that systemd will make around its first process?
+func (c *cgroup) pending() bool { return c.unit != nil && c.unit.pending }
+
 // setUnit makes it the cgroup of a unit; nil is none.
 func (c *cgroup) setUnit(unit *systemdUnit) {
 	if unit != nil {

@@ -1,9 +1,10 @@
 // How a process gets into the container's cgroup.
 //
-// The rule: on v2 it is born there, on v1 it moves its own single thread. The
-// exceptions wait, at the very start of their program, until they have been
-// moved by their pid: by the parent, where the kernel or a sandbox refuses the
-// birth; by systemd, which makes no scope without a process.
+// The rule: on v2 it is born there, on v1 it moves its own single thread. Where
+// namespaces take a fork, that goes for its child (cgroup_fork.go). The
+// exceptions wait, at the very start of their program or after the fork, until
+// they have been moved by their pid: by the parent, where the kernel or a
+// sandbox refuses the birth; by systemd, which makes no scope without a process.
 
 package main
 
@@ -18,7 +19,14 @@ import (
 // startIn starts the stub in the cgroup, as far as a process can be born in
 // it. When it fails the stub may run all the same: then pid is set.
 func (c *processPlan) startIn(group *cgroup, sys *syscall.SysProcAttr) error {
-	if group.unit != nil && group.unit.pending {
+	pending := group.unit != nil && group.unit.pending
+	if c.forks {
+		if pending {
+			c.view(c.outside, 8)[0] = 1
+		}
+		return c.start(sys)
+	}
+	if pending {
 		return c.startOutside(group, sys)
 	}
 	birth, err := group.dirFD()
@@ -54,9 +62,12 @@ func (c *processPlan) startOutside(group *cgroup, sys *syscall.SysProcAttr) erro
 
 // awaitCgroup holds up a process that could not be born in its cgroup.
 func (c *processPlan) awaitCgroup() {
+	c.outside = c.words(0)
+	if c.forks {
+		return // forkLate does it
+	}
 	c.at("wait for the cgroup")
 	var inside label
-	c.outside = c.words(0)
 	c.equal(c.outside, 0, &inside)
 	c.await()
 	c.place(&inside)

@@ -258,10 +258,10 @@ func (c *creation) makeBirthplace() error {
 }
 
 // makeCgroup makes the v1 hierarchies, while the init builds its file system,
-// and lets it in.
+// and lets it in. Where systemd waits for the init's fork, runSetup calls it again.
 func (c *creation) makeCgroup() error {
 	p := c.init
-	if p.cgroup.v1Places() == 0 {
+	if p.cgroup.v1Places() == 0 || p.cgroup.pending() {
 		return nil
 	}
 	var tasks []*os.File
@@ -327,6 +327,12 @@ func (c *creation) startInit() error {
 	// Numbers for descriptors that the init will open itself.
 	p.root = rootfs{stub: p.stub, host: host, fd: p.inherit(host), null: p.inherit(host), empty: p.inherit(host), tty: p.inherit(host), above: len(p.files)}
 	p.root.hostPids = !hasNamespace(c.spec, specs.PIDNamespace)
+	p.forks = p.namespaces.fork
+	closeBirth, err := p.inheritBirth(p.cgroup)
+	if err != nil {
+		return err
+	}
+	defer closeBirth()
 	if err := p.writeSetup(); err != nil {
 		return err
 	}

@@ -182,36 +182,56 @@ func (e *execution) launch(c *container) error {
 	}
 	defer closeProc()
 	initFD, rootFD := e.inherit(pidfd), e.inherit(root)
-
-	e.cleanStart() // closes all that has not been inherited by now
-	e.awaitCgroup()
-	e.joinCgroup(taskFDs)
-	e.runOn()
-	e.at("enter the container's namespaces")
 	flags, err := joinFlags(c.Pid)
 	if err != nil {
 		return err
 	}
+	e.forks = flags&unix.CLONE_NEWPID != 0
+	closeBirth, err := e.inheritBirth(group)
+	if err != nil {
+		return err
+	}
+	defer closeBirth()
+	cgroupNS, err := e.inheritCgroupNamespace(c.Pid, flags)
+	if err != nil {
+		return err
+	}
+
+	e.cleanStart() // closes all that has not been inherited by now
+	e.awaitCgroup()
+	if !e.forks {
+		e.joinCgroup(taskFDs)
+		e.runOn()
+	}
+	e.at("enter the container's namespaces")
 	if flags&unix.CLONE_NEWUSER != 0 {
 		e.spendPrivileges()
 		e.at("enter the container's namespaces")
 	}
-	if flags != 0 {
-		e.call(unix.SYS_SETNS, initFD, flags)
+	atOnce := flags
+	if cgroupNS != 0 {
+		atOnce &^= unix.CLONE_NEWCGROUP
+	}
+	if atOnce != 0 {
+		e.call(unix.SYS_SETNS, initFD, atOnce)
 	}
 	if flags&unix.CLONE_NEWNS == 0 { // a container that was only chrooted
 		e.call(unix.SYS_FCHDIR, rootFD)
 		e.call(unix.SYS_CHROOT, ".")
 	}
+	var forked *sibling
+	if e.forks {
+		f := e.forkLate(group, 0)
+		forked = &f
+		e.joinCgroup(taskFDs)
+		e.runOn()
+	}
+	if cgroupNS != 0 {
+		e.at("enter the container's cgroup namespace")
+		e.call(unix.SYS_SETNS, cgroupNS, unix.CLONE_NEWCGROUP)
+	}
 	if flags&unix.CLONE_NEWUSER != 0 {
 		e.rootInside()
-	}
-	var forked *call
-	if flags&unix.CLONE_NEWPID != 0 {
-		f := e.forkSibling(0)
-		forked = &f
-		e.dieWithParent()
-		e.call(unix.SYS_SETSID)
 	}
 	e.call(unix.SYS_CHDIR, "/")
 	if p.Terminal {
@@ -232,11 +252,11 @@ func (e *execution) launch(c *container) error {
 	if e.child = e.pid; err != nil {
 		return err
 	}
-	return e.accompany(c, forked)
+	return e.accompany(c, group, forked)
 }
 
 // accompany is the parent's side of launch once the stub runs.
-func (e *execution) accompany(c *container, forked *call) error {
+func (e *execution) accompany(c *container, group *cgroup, forked *sibling) error {
 	for {
 		place, err := e.wait()
 		if forked != nil && e.child == e.pid && forked.value() != 0 {
@@ -245,6 +265,15 @@ func (e *execution) accompany(c *container, forked *call) error {
 		}
 		if err != nil {
 			return e.startError(err)
+		}
+		if place == placeOutside {
+			if err = group.enter(e.child); err == nil {
+				err = e.proceed()
+			}
+			if err != nil {
+				return fmt.Errorf("unable to start container process: %w", err)
+			}
+			continue
 		}
 		if place == placeConsole {
 			e.master, e.received = e.received, -1

@@ -94,7 +94,7 @@ func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
 		return 0, err
 	}
 	defer s.close()
-	var forked *call
+	var forked *sibling
 	if r.join != 0 {
 		pidfd, err := unix.PidfdOpen(r.join, 0)
 		if err != nil {
@@ -111,7 +111,7 @@ func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
 			s.rootInside()
 		}
 		if flags&unix.CLONE_NEWPID != 0 {
-			f := s.forkSibling(0)
+			f := s.forkSibling(0, 0, 0)
 			forked = &f
 		}
 	}

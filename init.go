@@ -5,6 +5,7 @@
 // The parent and the init meet at these places; between two of them each may
 // be ahead of the other:
 //
+//	placeOutside  the child of the fork could not be born in its cgroup
 //	placeUser     a user namespace waits for its id maps
 //	placeTime     a time namespace waits for its offsets
 //	placeNetwork  a network namespace waits for devices of the host
@@ -43,6 +44,7 @@ const (
 	placeReady
 	placeArmed
 	placeListener
+	placeOutside
 )
 
 // placeOf is a place that belongs to one of the mounts.
@@ -60,8 +62,9 @@ type initPlan struct {
 	noPivot    bool
 	host       hostTable // with noPivot, once the init has come to placeMounted
 
-	inCgroup  bool // from here on,
-	ownCgroup bool // and in its namespace
+	tasks     []valueAt // the way into the v1 hierarchies, once received
+	inCgroup  bool      // from here on,
+	ownCgroup bool      // and in its namespace
 	root      rootfs
 
 	keeperFD int // of a guest: the first descriptor of the keeper; one below is runh itself
@@ -99,7 +102,12 @@ func (c *initPlan) writeSetup() error {
 // meet waits for the parent at a place. What the parent has sent before that is
 // the way into the cgroup, which is taken first.
 func (c *initPlan) meet(place uint64) {
-	c.joinCgroups()
+	switch {
+	case !c.late():
+		c.joinCgroups()
+	case !c.cgroup.pending(): // else there is none yet
+		c.receiveTasks()
+	}
 	c.report(place)
 	c.await()
 }
@@ -141,9 +149,13 @@ func (c *initPlan) enterNamespaces() {
 		// Pid and time namespaces are entered by being born in them. The child
 		// is a sibling, not a child, of this process: the parent waits for it.
 		c.at("enter the pid namespace")
-		n.forked = c.forkSibling(n.create & unix.CLONE_NEWPID)
-		c.dieWithParent()
-		c.call(unix.SYS_SETSID)
+		n.forked = c.forkLate(c.cgroup, n.create&unix.CLONE_NEWPID)
+	}
+	if n.has(unix.CLONE_NEWUSER) {
+		// Only now: the fork needs the host's right to the cgroup.
+		c.joinCgroups()
+		c.rootInside()
+		c.stayVisible()
 	}
 	// The cgroup namespace comes later, see enterCgroup.
 	if flags := n.create &^ (unix.CLONE_NEWPID | unix.CLONE_NEWUSER | unix.CLONE_NEWTIME | unix.CLONE_NEWCGROUP); flags != 0 {
@@ -154,14 +166,20 @@ func (c *initPlan) enterNamespaces() {
 
 // joinCgroups joins the v1 hierarchies that the parent has made meanwhile.
 func (c *initPlan) joinCgroups() {
-	if n := c.cgroup.v1Places(); n > 0 && !c.inCgroup {
-		c.at("wait for the cgroup")
-		c.joinCgroup(c.receiveFiles(n))
+	if c.inCgroup {
+		return
 	}
-	if !c.inCgroup {
-		c.runOnAll()
-	}
+	c.receiveTasks()
+	c.joinCgroup(c.tasks)
+	c.runOnAll()
 	c.inCgroup = true
+}
+
+func (c *initPlan) receiveTasks() {
+	if n := c.cgroup.v1Places(); n > 0 && c.tasks == nil {
+		c.at("wait for the cgroup")
+		c.tasks = c.receiveFiles(n)
+	}
 }
 
 // enterCgroup also makes the cgroup namespace, whose root is the cgroup we are
@@ -180,12 +198,14 @@ func (c *initPlan) joinNamespace(j joinedNamespace) {
 	c.call(unix.SYS_SETNS, j.stubFD, j.flag)
 }
 
-// enterUserNamespace ends as root of the container's user namespace, if it has
-// one.
+// enterUserNamespace enters the container's user namespace, if it has one, with
+// all rights there; enterNamespaces becomes its root.
 func (c *initPlan) enterUserNamespace() {
 	n := &c.namespaces
-	if n.isNew(unix.CLONE_NEWUSER) || n.joins(unix.CLONE_NEWUSER) {
-		c.joinCgroups()
+	if n.has(unix.CLONE_NEWUSER) {
+		if !c.late() {
+			c.joinCgroups()
+		}
 		c.spendPrivileges()
 	}
 	switch {
@@ -204,7 +224,6 @@ func (c *initPlan) enterUserNamespace() {
 	default:
 		return
 	}
-	c.rootInside()
 	c.stayVisible()
 }
 

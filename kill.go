@@ -78,7 +78,9 @@ func (c *container) signalInit(sig unix.Signal) error {
 		return errNotRunning
 	}
 	fd, err := unix.PidfdOpen(c.Pid, 0)
-	if err == unix.ESRCH {
+	if err == unix.ESRCH || err == unix.EINVAL || err == unix.ENOENT {
+		// The last two say that the number has only a session or a group left,
+		// of processes that the init left behind.
 		return errNotRunning
 	} else if err != nil {
 		return fmt.Errorf("pidfd_open %d: %w", c.Pid, err)

@@ -16,9 +16,9 @@ import (
 type namespaces struct {
 	create uint64 // CLONE_NEW… of those to make
 	join   []joinedNamespace
-	fork   bool // a second fork is needed to enter them
-	forked call // that fork
-	built  bool // the mount namespace that is joined has the container's root already
+	fork   bool    // a second fork is needed to enter them
+	forked sibling // that fork
+	built  bool    // the mount namespace that is joined has the container's root already
 }
 
 type joinedNamespace struct {

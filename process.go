@@ -31,6 +31,9 @@ type processPlan struct {
 	proc      int  // the host's procfs in the stub, where there are labels to set
 
 	outside addr // not 0 there: wait for the parent to move us into the cgroup
+	forks   bool // the program forks on its way: only the child joins the cgroup
+	born    bool // that fork is written
+	birth   int  // the v2 cgroup in the stub, where the child of that fork is born, or 0
 
 	pty  any    // the terminal's slave
 	cwd  addr   // where the working directory's name is written
@@ -226,21 +229,6 @@ const sigSetmask = 2
 
 func (p *program) dieWithParent() {
 	p.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(unix.SIGKILL), 0, 0, 0)
-}
-
-// forkSibling goes on in a child of the parent's, as the parent sees it; this
-// process ends. The result is the child's pid.
-func (p *program) forkSibling(namespaces uint64) call {
-	var child label
-	forked := p.call(unix.SYS_CLONE, namespaces|unix.CLONE_PARENT|uint64(unix.SIGCHLD), 0, 0, 0, 0).ifZero(&child)
-	// The child may be faster than the half that stores its pid, and the parent
-	// looks for that as soon as it hears from the child.
-	pid := addr(p.op(forked.i).result)
-	p.call(unix.SYS_FUTEX, pid, futexWake, 1)
-	p.call(unix.SYS_EXIT_GROUP, 0)
-	p.place(&child)
-	p.call(unix.SYS_FUTEX, pid, futexWait, 0, p.words(10, 0)).ignore(unix.EAGAIN)
-	return forked
 }
 
 // sendDescriptor reports a place, with a descriptor in the message.

@@ -206,6 +206,57 @@ func TestPidsZero(t *testing.T) {
 	}
 }
 
+// A container whose limit is one process gets that one, whatever it takes to enter its namespaces; and exec gets in where
+// no process is free, as what is moved into a cgroup does. What only forks on the way is never counted.
+func TestPidsForOne(t *testing.T) {
+	needsLimits(t)
+	with := func(kinds ...specs.LinuxNamespaceType) func(*specs.Spec) {
+		return func(s *specs.Spec) {
+			for _, kind := range kinds {
+				s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: kind})
+			}
+		}
+	}
+	for _, x := range []struct {
+		name  string
+		users bool
+		edit  func(*specs.Spec)
+	}{
+		{"plain", false, with()},
+		{"time", false, with(specs.TimeNamespace)},
+		{"cgroup", false, with(specs.CgroupNamespace)},
+		{"users", true, with()},
+		{"users, time, cgroup", true, with(specs.TimeNamespace, specs.CgroupNamespace)},
+		{"host pid", false, func(s *specs.Spec) { dropNamespace(s, specs.PIDNamespace) }},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := newRT(t)
+			r.onlyRunh("an init of Go takes more threads than one")
+			c := r.bundle([]string{"sleep", "1000"}, x.edit, resources(t, `{"pids":{"limit":1}}`))
+			if x.users {
+				c.ownUsers()
+			}
+			c.create().start()
+			c.wantLimit(limitPids, "1", "1")
+			for range 3 {
+				if out := r.do("exec", c.id, "cat", "/proc/self/cgroup").ok().out; !strings.Contains(out, ":/") {
+					t.Errorf("exec: %q", out)
+				}
+			}
+			r.eventually("one process", func() bool { return len(c.hostPids()) == 1 })
+		})
+	}
+	t.Run("shared pid namespace", func(t *testing.T) {
+		r := newRT(t)
+		r.onlyRunh("an init of Go takes more threads than one")
+		a := r.bundle([]string{"sleep", "1000"}).create().start()
+		c := r.bundle([]string{"sleep", "1000"}, joinNS(specs.PIDNamespace, pidNS(a.pid, "pid")), resources(t, `{"pids":{"limit":1}}`)).create().start()
+		r.do("exec", c.id, "true").ok()
+		r.do("delete", "--force", c.id).ok() // before the namespace, whose end waits for it
+		c.wait()
+	})
+}
+
 // Limits bite, in the container and in what exec adds.
 func TestLimitsBite(t *testing.T) {
 	needsLimits(t)

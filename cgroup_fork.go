@@ -1,0 +1,114 @@
+// The fork by which some namespaces are entered, and the cgroup.
+//
+// Contract: of the two processes only the one that stays is ever in the
+// container's cgroup. A pids limit counts both where both are, and then refuses
+// the fork: a container with one pid left would take no exec.
+
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// A sibling is what forkSibling has written.
+type sibling struct {
+	p   *program
+	pid addr
+}
+
+// value is the child's pid, once there is one.
+func (s sibling) value() uint64 { return binary.NativeEndian.Uint64(s.p.view(s.pid, 8)) }
+
+// forkSibling goes on in a child of the parent's, as the parent sees it; this
+// process ends. The child is born in the v2 cgroup of the descriptor group; 0
+// is none. Where that is refused it is born beside, and outside is not 0 then.
+func (p *program) forkSibling(namespaces uint64, group int, outside addr) sibling {
+	var child, born label
+	pid := p.words(0)
+	flags := namespaces | unix.CLONE_PARENT
+	if group != 0 {
+		var refused label
+		cloneArgs := p.words(flags|unix.CLONE_INTO_CGROUP, 0, 0, 0, 0, 0, 0, 0, 0, 0, uint64(group)) // clone(2)
+		p.call(unix.SYS_CLONE3, cloneArgs, 88).into(pid).ifZero(&child).orElse(&refused)
+		p.jump(&born)
+		p.place(&refused)
+		p.call(unix.SYS_GETPID).into(outside) // which is never 0
+	}
+	p.call(unix.SYS_CLONE, flags|uint64(unix.SIGCHLD), 0, 0, 0, 0).into(pid).ifZero(&child)
+	// The child may be faster than the half that stores its pid, and the parent
+	// looks for that as soon as it hears from the child.
+	p.place(&born)
+	p.call(unix.SYS_FUTEX, pid, futexWake, 1)
+	p.call(unix.SYS_EXIT_GROUP, 0)
+	p.place(&child)
+	p.call(unix.SYS_FUTEX, pid, futexWait, 0, p.words(10, 0)).ignore(unix.EAGAIN)
+	return sibling{p, pid}
+}
+
+// inheritBirth gives the stub the v2 cgroup to be born in after its fork.
+func (c *processPlan) inheritBirth(group *cgroup) (done func(), err error) {
+	done = func() {}
+	if !c.forks || group.unit != nil && group.unit.pending {
+		return done, nil
+	}
+	birth, err := group.dirFD()
+	if birth != nil {
+		c.birth = c.inherit(int(birth.Fd()))
+		done = func() { birth.Close() }
+	}
+	return done, err
+}
+
+// late: is the program still in the half that stays out of the cgroup?
+func (c *processPlan) late() bool { return c.forks && !c.born }
+
+// forkLate makes that fork. A child that could not be born in its cgroup, or
+// whose scope systemd has yet to make, is moved there by its pid.
+func (c *processPlan) forkLate(group *cgroup, namespaces uint64) sibling {
+	outside := c.outside
+	if !group.v2 {
+		outside = c.words(0) // the v2 tree beside v1 is not worth a wait
+	}
+	forked := c.forkSibling(namespaces, c.birth, outside)
+	c.born = true
+	c.dieWithParent()
+	c.call(unix.SYS_SETSID)
+	if c.birth != 0 {
+		c.call(unix.SYS_CLOSE, c.birth)
+	}
+	c.at("wait for the cgroup")
+	var inside label
+	c.equal(c.outside, 0, &inside)
+	c.report(placeOutside)
+	c.await()
+	c.place(&inside)
+	return forked
+}
+
+// inheritCgroupNamespace gives the stub the container's cgroup namespace, for
+// after the fork; 0: it is entered at once with the others. Inside, the kernel
+// refuses a birth by a process whose own cgroup is outside (cgroups(7),
+// nsdelegate). A namespace of the host's can only be entered by the host's root.
+func (c *processPlan) inheritCgroupNamespace(pid int, flags uint64) (fd int, err error) {
+	if c.birth == 0 || flags&unix.CLONE_NEWCGROUP == 0 {
+		return 0, nil
+	}
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/cgroup", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open the container's cgroup namespace: %w", err)
+	}
+	if flags&unix.CLONE_NEWUSER != 0 {
+		owner, err := unix.IoctlRetInt(ns, unix.NS_GET_USERNS)
+		if err == nil {
+			defer unix.Close(owner)
+		}
+		if err != nil || !sameFile(fmt.Sprintf("/proc/self/fd/%d", owner), fmt.Sprintf("/proc/%d/ns/user", pid)) {
+			unix.Close(ns)
+			return 0, nil
+		}
+	}
+	return c.inherit(ns), nil // open here until runh ends or the process has begun
+}
