@@ -5,7 +5,8 @@
 // what it limits, cgroup_procs.go who is inside, cgroup_systemd.go what is
 // different where systemd makes it.
 //
-// Contract: limits are in force before anything joins. No process identifier
+// Contract: limits are in force before anything joins, but the share of the
+// processors (cgroup_cpu.go), which comes last. No process identifier
 // is ever written to cgroup.procs: that one write waits for an RCU grace period
 // (5 to 14 ms). On v1 the container's single-threaded init writes "0" to the
 // `tasks` file of every hierarchy, on v2 it is born inside (clone3 with
@@ -129,7 +130,23 @@ func (c *cgroup) create() error {
 	if err := c.createBirthplace(); err != nil {
 		return err
 	}
-	return c.createRest()
+	if err := c.createRest(); err != nil {
+		return err
+	}
+	err := c.limits.applyCPU(c)
+	if err != nil {
+		c.unmake()
+	}
+	return err
+}
+
+// unmake removes the directories that create made, as far as nobody uses them
+// by now.
+func (c *cgroup) unmake() {
+	for _, dir := range slices.Backward(c.made) {
+		_ = unix.Rmdir(dir) // best effort: the cause is what the caller must hear
+	}
+	c.made = nil
 }
 
 // createBirthplace is the part of create that a process can be born in: all of
@@ -167,10 +184,7 @@ func (c *cgroup) createRest() error {
 func (c *cgroup) makePlaces(v2 bool) (err error) {
 	defer func() {
 		if err != nil {
-			for _, dir := range slices.Backward(c.made) {
-				_ = unix.Rmdir(dir) // best effort: the cause is what the caller must hear
-			}
-			c.made = nil
+			c.unmake()
 		}
 	}()
 	kept := c.places[:0:0]

@@ -274,7 +274,8 @@ func limitValue[T any](v *T) (zero T) {
 	return *v
 }
 
-// apply sets the limits in the directories that create made.
+// apply sets the limits in the directories that create made, all but those of
+// cgroup_cpu.go.
 func (l *cgroupLimits) apply(c *cgroup) error {
 	if len(c.places) == 0 {
 		return nil // rootless
@@ -284,8 +285,12 @@ func (l *cgroupLimits) apply(c *cgroup) error {
 			return err
 		}
 	}
-	if err := c.set(l.resources, l.rootless); err != nil {
+	first, last := splitCPU(l.resources)
+	if err := c.set(first, l.rootless); err != nil {
 		return err
+	}
+	if last != nil && c.unit != nil {
+		c.liftCPU(last)
 	}
 	return c.setKernelTCP(l.kernelTCP)
 }

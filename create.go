@@ -71,6 +71,7 @@ func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*c
 		c.record,
 		c.wakeKeeper,
 		c.arm,
+		c.limitCPU,
 	} {
 		if err := c.step(step); err != nil {
 			c.rollback()
@@ -252,7 +253,10 @@ func (c *creation) makeBirthplace() error {
 	if err := c.init.cgroup.createBirthplace(); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
-	c.onFailure(func() { c.init.cgroup.destroy() })
+	c.onFailure(func() {
+		c.init.cgroup.destroy()
+		c.init.cgroup.unmake()
+	})
 	c.Cgroup = c.init.cgroup.state() // what could be had, which record saves
 	return nil
 }

@@ -307,6 +307,9 @@ func (c *creation) hearCriu(script string, pid, fd int, kept map[string]uint64) 
 			err = c.restrictMounts(kept)
 		}
 		if err == nil {
+			err = c.limitCPU()
+		}
+		if err == nil {
 			err = c.recordAs(phaseRunning)
 		}
 	}

@@ -257,6 +257,59 @@ func TestPidsForOne(t *testing.T) {
 	})
 }
 
+// The share of the processors takes effect last, when create has done its work; all else is in force before it begins.
+func TestCPULast(t *testing.T) {
+	needsLimits(t)
+	for _, x := range []struct{ name, resources, v1, v2 string }{
+		{"shares", `{"cpu":{"shares":2},"pids":{"limit":20}}`, "2 -1 20", "1 max 100000 20"},
+		{"quota", `{"cpu":{"shares":512,"quota":50000,"period":100000},"pids":{"limit":20}}`, "512 50000 20", "59 50000 100000 20"},
+		{"unified", `{"unified":{"cpu.weight":"7","cpu.max":"30000 100000","pids.max":"20"}}`, "", "7 30000 100000 20"},
+		{"none", `{"pids":{"limit":20}}`, "1024 -1 20", "100 max 100000 20"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			if hybridCgroup() && x.v1 == "" {
+				return
+			}
+			r := newRT(t)
+			r.onlyRunh("others are slow on a busy host")
+			c := r.bundle([]string{"sleep", "1000"}, resources(t, x.resources))
+			c.cpuLast(x.v1, x.v2)
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		r := newRT(t)
+		r.onlyRunh("the text is runh's")
+		r.sh("echo ran", resources(t, `{"cpu":{"quota":1}}`)).tryCreate().fails("linux.resources.cpu.quota")
+	})
+}
+
+// cpuLast creates the container, and looks at weight, quota and pids limit in a hook and in the end.
+func (c *ctr) cpuLast(v1, v2 string) {
+	c.r.Helper()
+	files := []limitFile{limitShares, limitQuota, limitPids}
+	seen, script := filepath.Join(c.dir, "seen"), ""
+	for _, f := range files {
+		script += "cat " + c.limitName(f) + "; "
+	}
+	setHook(c.spec, "createRuntime", shHook("("+script+") >"+seen))
+	c.write()
+	c.create()
+	now := ""
+	for _, f := range files {
+		now += " " + c.limit(f)
+	}
+	want, early := v2, "100 max 100000 20"
+	if hybridCgroup() {
+		want, early = v1, "1024 -1 20"
+	}
+	if now = now[1:]; now != want {
+		c.r.Errorf("in the end: %q, want %q", now, want)
+	}
+	if saw := strings.Join(strings.Fields(rtRead(c.r.T, seen)), " "); saw != early {
+		c.r.Errorf("while create works: %q, want %q", saw, early)
+	}
+}
+
 // Limits bite, in the container and in what exec adds.
 func TestLimitsBite(t *testing.T) {
 	needsLimits(t)

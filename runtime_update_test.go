@@ -33,13 +33,14 @@ var (
 )
 
 // limit reads a control file of the container's; "" if there is none.
-func (c *ctr) limit(f limitFile) string {
-	name := filepath.Join("/sys/fs/cgroup", c.group(), f.v2)
+func (c *ctr) limit(f limitFile) string { return strings.TrimSpace(rtReadOr(c.limitName(f))) }
+
+func (c *ctr) limitName(f limitFile) string {
 	if hybridCgroup() {
 		controller, file, _ := strings.Cut(f.v1, "/")
-		name = filepath.Join("/sys/fs/cgroup", controller, c.group(), file)
+		return filepath.Join("/sys/fs/cgroup", controller, c.group(), file)
 	}
-	return strings.TrimSpace(rtReadOr(name))
+	return filepath.Join("/sys/fs/cgroup", c.group(), f.v2)
 }
 
 func (c *ctr) wantLimit(f limitFile, v1, v2 string) {
