@@ -168,3 +168,10 @@ func TestHermitFewTasks(t *testing.T) {
 		})
 	}
 }
+
+// A machine is made at the host's pace, too.
+func TestHermitCPULast(t *testing.T) {
+	r := newRT(t)
+	c := r.guest("app", []string{"count"}, resources(t, `{"cpu":{"shares":2,"quota":90000,"period":100000},"pids":{"limit":100}}`))
+	c.cpuLast("2 90000 100", "1 90000 100000 100")
+}

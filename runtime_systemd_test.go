@@ -33,7 +33,11 @@ func withProperty(name, value string) func(*specs.Spec) {
 // unit asks systemd for properties of a unit, as "name=value" lines.
 func (r *rt) unit(name string, properties ...string) string {
 	r.Helper()
-	out, err := exec.Command("systemctl", "show", "-p", strings.Join(properties, ","), name).CombinedOutput()
+	args := []string{"show", "-p", strings.Join(properties, ",")}
+	if name != "" { // else systemd itself
+		args = append(args, name)
+	}
+	out, err := exec.Command("systemctl", args...).CombinedOutput()
 	if err != nil {
 		r.Fatalf("systemctl: %v: %s", err, out)
 	}
