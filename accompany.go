@@ -152,6 +152,9 @@ func (c *creation) atMounted() error {
 	if n := listenFDs(); n > 0 {
 		env = append(env, "LISTEN_FDS="+strconv.Itoa(n), "LISTEN_PID=1")
 	}
+	if err := c.giveCgroup(); err != nil {
+		return err
+	}
 	p.writeFinish(exe.path, append(env, c.notifyEnv()...))
 	return p.proceed()
 }

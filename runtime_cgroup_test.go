@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -503,6 +504,67 @@ func TestCgroupNamespace(t *testing.T) {
 				t.Errorf("own namespace %v: inside it is in %q", own, line)
 			}
 		}
+	}
+}
+
+// On v2 the cgroup is its user's, where the container has a cgroup namespace and a writable mount: the directory and the
+// files that the kernel names, and no limit.
+func TestCgroupOwner(t *testing.T) {
+	if hybridCgroup() {
+		leftToVM(t)
+		return
+	}
+	// What systemd does when it begins: a cgroup below for itself, controllers for others.
+	const nest = `cd /sys/fs/cgroup && mkdir sub && echo 0 >sub/cgroup.procs && echo +pids >cgroup.subtree_control && mkdir other && echo 5 >other/pids.max && echo nested; echo 7 >pids.max; sleep 1000`
+	own := func(s *specs.Spec) {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
+	writable := func(s *specs.Spec) {
+		for i := range s.Mounts {
+			if s.Mounts[i].Type == "cgroup" {
+				s.Mounts[i].Options = slices.DeleteFunc(s.Mounts[i].Options, func(o string) bool { return o == "ro" })
+			}
+		}
+	}
+	user := func(s *specs.Spec) { s.Process.User.UID, s.Process.User.GID = 1000, 1000 }
+	limit := resources(t, `{"pids":{"limit":50}}`)
+	for _, x := range []struct {
+		name  string
+		users bool
+		edits []func(*specs.Spec)
+		owner uint32
+	}{
+		{"users", true, []func(*specs.Spec){own, writable}, 100000},
+		{"users and user", true, []func(*specs.Spec){own, writable, user}, 101000},
+		{"user", false, []func(*specs.Spec){own, writable, user}, 1000},
+		{"root", false, []func(*specs.Spec){own, writable}, 0},
+		{"read-only", true, []func(*specs.Spec){own}, 0},
+		{"host's namespace", true, []func(*specs.Spec){writable}, 0},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := newRT(t)
+			r.onlyRunh("runc does it under systemd alone")
+			c := r.sh(nest, append(x.edits, limit)...)
+			if x.users {
+				c.ownUsers()
+			}
+			c.create()
+			dir := "/sys/fs/cgroup" + c.group()
+			for file, owner := range map[string]uint32{".": x.owner, "cgroup.procs": x.owner, "cgroup.subtree_control": x.owner, "cgroup.threads": x.owner, "pids.max": 0, "cgroup.freeze": 0} {
+				if st, err := os.Stat(filepath.Join(dir, file)); err != nil || st.Sys().(*syscall.Stat_t).Uid != owner {
+					t.Errorf("%s: %v, owner %v, want %d", file, err, st.Sys().(*syscall.Stat_t).Uid, owner)
+				}
+			}
+			c.start()
+			if x.owner == 0 {
+				return
+			}
+			c.out.until("nested")
+			c.wantLimit(limitPids, "50", "50")
+			if out := r.do("exec", c.id, "cat", "/proc/self/cgroup").ok().out; out != "0::/sub\n" {
+				t.Errorf("exec: %q, want it beside init", out)
+			}
+		})
 	}
 }
 

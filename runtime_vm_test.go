@@ -28,11 +28,11 @@ const vmLimit = 13 * time.Minute
 // vmMachines are TestVM's; TestVMEngines has some more.
 func vmMachines() []vmMachine {
 	const kernel = "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
-	const limits = " TestPidsForOne TestCPULast TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"
+	const limits = " TestPidsForOne TestCPULast TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestDiesWhole TestTwentyRuns"
 	const commands = " TestPidsZero TestKillLeft TestUpdateResources TestUpdateMemoryAndSwap TestUpdateBites TestPause TestPausedEnds TestEventsStats TestEventsOOM TestLifecycle TestKillAll"
 	return []vmMachine{
-		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestPidsZero TestPidsForOne TestCPULast TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestExecCgroup TestDiesWhole TestTwentyRuns"},
-		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestPidsForOne TestCPULast TestResources TestBornInCgroup TestCgroupNamespace TestExecCgroup TestCriu"},
+		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestPidsZero TestPidsForOne TestCPULast TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestDiesWhole TestTwentyRuns"},
+		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestPidsForOne TestCPULast TestResources TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestCriu"},
 		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
 		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuMountsAgain TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures " +

@@ -1,0 +1,80 @@
+// Whose the container's cgroup is: on v2 it can be given to the container's
+// user, so that a systemd, a Docker or a podman inside can make cgroups of its
+// own (config-linux.md, "Cgroup Ownership").
+//
+// Contract: given are the directory and the files that the kernel names for
+// this, which move processes and enable controllers below. The files with the
+// limits stay the host's. It needs a cgroup namespace of the container's own
+// and a writable mount of it; whoever has neither cannot reach the files.
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// giveCgroup makes the process's user the owner, by the id maps that the init
+// has by now.
+func (c *creation) giveCgroup() error {
+	group := c.init.cgroup
+	if !group.v2 || !c.init.namespaces.isNew(unix.CLONE_NEWCGROUP) || !c.init.writesCgroup() {
+		return nil
+	}
+	uids, err := readIDMap(c.child, "uid_map")
+	if err != nil {
+		return c.explain(errStubDied)
+	}
+	uid := c.spec.Process.User.UID
+	for _, m := range uids {
+		if uid < m.ContainerID || uid-m.ContainerID >= m.Size {
+			continue
+		}
+		err := group.give(int(m.HostID + uid - m.ContainerID))
+		if errors.Is(err, fs.ErrPermission) && c.g.withoutCgroups() {
+			return nil // an ordinary user can give nothing away
+		}
+		return err
+	}
+	return nil // nobody on the host
+}
+
+// writesCgroup: has the container a mount of its cgroup that it may write to?
+func (c *initPlan) writesCgroup() bool {
+	for _, m := range c.mounts {
+		if (m.fstype == "cgroup" || m.fstype == "cgroup2") && m.set&unix.MOUNT_ATTR_RDONLY == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *cgroup) give(uid int) error {
+	text, err := cgroupRead("/sys/kernel/cgroup/delegate")
+	if err != nil { // before Linux 4.15
+		text = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n"
+	}
+	dir := c.places[0].dir
+	for _, file := range append([]string{"."}, strings.Fields(text)...) {
+		var st unix.Stat_t
+		err := unix.Lstat(dir+"/"+file, &st)
+		if err == unix.ENOENT && file != "." {
+			continue // of a controller that is not enabled here
+		}
+		if err == nil && int(st.Uid) == uid {
+			continue
+		}
+		if err == nil {
+			err = unix.Lchown(dir+"/"+file, uid, -1)
+		}
+		if err != nil {
+			return fmt.Errorf("cgroup: give to user %d: %w", uid, &os.PathError{Op: "chown", Path: dir + "/" + file, Err: err})
+		}
+	}
+	return nil
+}
