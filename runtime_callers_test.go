@@ -435,6 +435,7 @@ func TestEmptyEnvironment(t *testing.T) {
 func TestClosedStdio(t *testing.T) {
 	r := newRT(t)
 	c := r.sh("echo /proc/self/fd/* >/tmp/fds; exit 3")
+	r.must(os.MkdirAll(r.root, 0o700))
 	for _, verb := range []string{"--version", "list", "create --bundle " + c.dir + " --pid-file " + c.dir + "/pid " + c.id, "start " + c.id} {
 		cmd := exec.Command("sh", "-c", "exec "+r.bin+" --root "+r.root+" "+verb+" <&- >&- 2>&-")
 		if res := r.doCmd(cmd); res.code != 0 && (r.isRunh() || !strings.HasPrefix(verb, "--v") && verb != "list") {

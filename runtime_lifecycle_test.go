@@ -75,6 +75,7 @@ func TestUnknownID(t *testing.T) {
 	for _, args := range [][]string{{"state"}, {"start"}, {"delete"}, {"kill"}, {"kill", "--all"}} {
 		r.do(append(args, r.token)...).fails("does not exist")
 	}
+	r.must(os.MkdirAll(r.root, 0o700))
 	r.do("list").ok()
 }
 

@@ -238,15 +238,21 @@ func TestTemplateTrouble(t *testing.T) {
 	start.Process.Kill()
 	start.Wait()
 	c.counts(12)
-	// No more than sixteen, the least used goes.
+	// No more than sixteen, the least used goes. What is no template stays.
 	store := filepath.Dir(r.templates()[0])
+	precious := filepath.Join(store, "precious")
+	r.must(os.Mkdir(precious, 0o700))
+	r.must(os.WriteFile(precious+"/"+stateName, nil, 0o600))
+	r.must(os.Chtimes(precious, time.Unix(0, 0), time.Unix(0, 0)))
 	for i := range 20 {
-		old := fmt.Sprintf("%s/old%d", store, i)
+		old := fmt.Sprintf("%s/t.%032x", store, i)
 		r.must(os.Mkdir(old, 0o700))
 		at := time.Now().Add(-time.Hour - time.Duration(i)*time.Minute)
 		r.must(os.Chtimes(old, at, at))
 	}
 	run(func(s *specs.Spec) { s.Process.Env = append(s.Process.Env, "ONE=more") })
+	r.must(os.Remove(precious + "/" + stateName))
+	r.must(os.Remove(precious))
 	if n := len(r.templates()); n != maxTemplates {
 		t.Errorf("%d templates, want %d", n, maxTemplates)
 	}
