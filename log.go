@@ -109,6 +109,7 @@ func appendLine(path string, mode os.FileMode, line []byte) {
 	if err != nil {
 		return
 	}
+	f.SetWriteDeadline(time.Now().Add(time.Second)) // a FIFO whose reader has stopped; a file has none
 	f.Write(line)
 	f.Close()
 }

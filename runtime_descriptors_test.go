@@ -214,6 +214,17 @@ func TestLogFIFO(t *testing.T) {
 	if res.code == 0 || !strings.Contains(res.err, "fifo") {
 		t.Errorf("exit code %d, stderr %q", res.code, res.err)
 	}
+	// One who reads no more: what does not fit is not written.
+	fd, err := unix.Open(r.dir+"/fifo", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	r.must(err)
+	defer unix.Close(fd)
+	for err == nil {
+		_, err = unix.Write(fd, make([]byte, 4096))
+	}
+	res = r.do("state", "nosuch")
+	if res.code == 0 || !strings.Contains(res.err, "nosuch") {
+		t.Errorf("a full FIFO: exit code %d, stderr %q", res.code, res.err)
+	}
 	r.log = r.dir + "/log.json"
 }
 
