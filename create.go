@@ -182,7 +182,7 @@ func (c *creation) readBundle() error {
 		return err
 	}
 	p.caps = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), c.g.warnf)
-	if p.seccomp, err = readSeccomp(spec); err != nil {
+	if p.seccomp, err = readSeccomp(spec, c.g.debugf); err != nil {
 		return err
 	}
 	c.raw = raw

@@ -99,7 +99,7 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 		return err
 	}
 	e.caps = readCapabilities(e.process.Capabilities, heldCapabilities(spec), g.warnf)
-	if e.seccomp, err = readSeccomp(spec); err != nil {
+	if e.seccomp, err = readSeccomp(spec, g.debugf); err != nil {
 		return err
 	}
 	if e.process.OOMScoreAdj == nil {
@@ -358,7 +358,7 @@ func (e *execution) follow(signals *signalRelay) error {
 }
 
 // readSeccomp compiles the spec's filter; nil is none.
-func readSeccomp(spec *specs.Spec) (*seccompFilter, error) {
+func readSeccomp(spec *specs.Spec, debugf func(string, ...any)) (*seccompFilter, error) {
 	if spec.Linux == nil || spec.Linux.Seccomp == nil {
 		return nil, nil
 	}
@@ -366,5 +366,6 @@ func readSeccomp(spec *specs.Spec) (*seccompFilter, error) {
 	if err != nil || len(filter.prog) == 0 {
 		return nil, err
 	}
+	debugf("seccomp filter flags: %d", filter.flags)
 	return &filter, nil
 }

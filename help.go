@@ -24,7 +24,7 @@ func help(args []string) error {
 	}
 	cmd := findCommand(args[0])
 	if cmd == nil {
-		return unknownCommand(args[0])
+		return fmt.Errorf("No help topic for '%s': %w", args[0], unknownCommand(args[0]))
 	}
 	return printOut(cmd.help)
 }

@@ -25,7 +25,7 @@ global flags:
                         which must open (kill and delete go on without it)
   --log-format FORMAT   text (default) or json
   -l, --log-level LEVEL error (default), warn, info, debug, trace; off is error
-  --debug               the same as --log-level debug
+  --debug               the same as --log-level debug; without --log on stderr
   --debug-log           write everything to ROOT/log-TIME.json, too
   --debug-config        keep a copy of each config in ROOT/container-ID.json
   --systemd-cgroup      cgroupsPath is slice:prefix:name; systemd makes it

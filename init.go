@@ -346,10 +346,10 @@ func (c *initPlan) protectRoot() {
 		return // it is as its owner has made it
 	}
 	r := &c.root
-	for _, path := range c.spec.Linux.ReadonlyPaths {
+	for _, path := range once(c.spec.Linux.ReadonlyPaths) {
 		r.readOnly(path)
 	}
-	for _, path := range c.spec.Linux.MaskedPaths {
+	for _, path := range once(c.spec.Linux.MaskedPaths) {
 		r.mask(path)
 	}
 	r.readOnlyLater(c.mounts)
@@ -357,6 +357,18 @@ func (c *initPlan) protectRoot() {
 		c.at("make the rootfs read-only")
 		r.setattr(r.fd, unix.MOUNT_ATTR_RDONLY, 0, 0)
 	}
+}
+
+// once is a list without what it names again: the second mount would lie on the first.
+func once(list []string) (out []string) {
+	seen := make(map[string]bool, len(list))
+	for _, s := range list {
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (c *initPlan) enterRoot() {

@@ -13,7 +13,8 @@
 //     stopped. The error is on stderr in any case.
 //   - Nothing is ever logged to stdout. Without --log the levels below error go
 //     to stderr, but not from commands that hand their stderr to the container
-//     (create, run, exec, restore): give these --log or --debug-log.
+//     (create, run, exec, restore): give these --log, --debug-log or, as with
+//     runc, --debug.
 //
 // --debug-log (upstream's) writes all levels, as JSON, to
 // <root>/log-<time>.json besides; --debug-config keeps a copy of each config in
@@ -69,7 +70,7 @@ func (g *globals) logf(l level, format string, args ...any) {
 	}
 	msg := fmt.Sprintf(format, args...)
 	g.writeLog(l, msg)
-	if g.log == "" && !g.quietStderr && l <= g.maxLevel() {
+	if g.log == "" && (!g.quietStderr || g.debug) && l <= g.maxLevel() {
 		os.Stderr.Write(logLine("text", l, msg, time.Now()))
 	}
 }

@@ -126,7 +126,10 @@ func (g *globals) dispatch(args []string) (err error) {
 		return printOut(version())
 	}
 	cmd := findCommand(name)
-	if cmd == nil {
+	switch {
+	case cmd == nil && len(args) > 0 && (args[0] == "-h" || args[0] == "--help"):
+		return help([]string{name})
+	case cmd == nil:
 		return unknownCommand(name)
 	}
 	g.verb, g.quietStderr = name, cmd.stdio

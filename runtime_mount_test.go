@@ -335,8 +335,8 @@ func TestMaskedAndReadonlyPaths(t *testing.T) {
 	r := newRT(t)
 	c := r.sh(`cat /proc/keys /secret | wc -c; ls -A /sys/firmware; ls -A /hidden; touch /hidden/x; echo 1 >/proc/sys/kernel/msgmax
 		touch /fixed/x; cat /fixed/y; stat -c %t:%T /secret; cat /proc/self/mountinfo`, func(s *specs.Spec) {
-		s.Linux.MaskedPaths = append(s.Linux.MaskedPaths, "/secret", "/hidden", "/not/there", "/also/not")
-		s.Linux.ReadonlyPaths = append(s.Linux.ReadonlyPaths, "/fixed", "/nor/this")
+		s.Linux.MaskedPaths = append(s.Linux.MaskedPaths, "/secret", "/hidden", "/not/there", "/also/not", "/secret", "/hidden")
+		s.Linux.ReadonlyPaths = append(s.Linux.ReadonlyPaths, "/fixed", "/nor/this", "/fixed")
 	})
 	for _, f := range []string{"secret", "hidden/x", "fixed/y"} {
 		r.must(os.MkdirAll(filepath.Dir(filepath.Join(c.rootfs(), f)), 0o755))
@@ -350,6 +350,11 @@ func TestMaskedAndReadonlyPaths(t *testing.T) {
 		t.Errorf("%d writes were refused, want 3: %s", n, res.err)
 	}
 	mounted := rtMountWords(res.out)
+	for _, p := range []string{"/secret", "/hidden", "/fixed"} { // named twice each
+		if n := strings.Count(res.out, " "+p+" "); n != 1 {
+			t.Errorf("%d mounts on %s, want 1", n, p)
+		}
+	}
 	for _, p := range append(c.spec.Linux.MaskedPaths, c.spec.Linux.ReadonlyPaths...) {
 		on := p
 		if !strings.HasPrefix(p, "/proc/") && !strings.HasPrefix(p, "/sys/") {

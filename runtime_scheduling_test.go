@@ -107,6 +107,17 @@ func TestScheduler(t *testing.T) {
 			res.fails("set the scheduler to SCHED_RR, nice 0, priority 3: operation not permitted")
 		}
 	})
+	t.Run("deadline on some CPUs", func(t *testing.T) {
+		r := newRT(t)
+		r.onlyRunh("runc 1.1 has no scheduler")
+		res := r.bundle([]string{"true"}, func(s *specs.Spec) {
+			s.Linux.Resources.CPU = &specs.LinuxCPU{Cpus: "0"}
+			s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 42000, Deadline: 1000000, Period: 1000000}
+		}).tryCreate()
+		if res.code != 0 { // a machine of one CPU
+			res.fails(`process scheduler can't be used together with AllowedCPUs "0": operation not permitted`)
+		}
+	})
 	t.Run("bad", func(t *testing.T) {
 		r := newRT(t)
 		r.onlyRunh("the texts are its own")

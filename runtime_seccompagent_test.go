@@ -243,7 +243,7 @@ func TestSeccompAgent(t *testing.T) {
 		r.onlyRunh("the listener comes at another time")
 		nobody := &seccompAgent{r: r, path: r.dir + "/nobody"}
 		c := r.sh("echo ran; read x", nobody.profile("mkdir")).create()
-		r.do("start", c.id).fails("seccomp agent " + nobody.path + ": nobody listens there")
+		r.do("start", c.id).fails("failed to connect with seccomp agent " + nobody.path + ": nobody listens there")
 		c.wait()
 		if out := c.out.all(rtLimit); out != "" {
 			t.Errorf("the program ran: %q", out)

@@ -29,13 +29,22 @@ func (c *processPlan) schedule(entering bool) {
 	}
 	c.scheduled = true
 	if s := c.process.Scheduler; s != nil {
-		c.at("set the scheduler to %s, nice %d, priority %d", s.Policy, s.Nice, s.Priority)
+		c.at("set the scheduler to %s, nice %d, priority %d%s", s.Policy, s.Nice, s.Priority, c.deadlineNote())
 		c.call(unix.SYS_SCHED_SETATTR, 0, schedulerAttr(c.program, s), 0)
 	}
 	if io := c.process.IOPriority; io != nil {
 		c.at("set the I/O priority to %s, %d", io.Class, io.Priority)
 		c.call(unix.SYS_IOPRIO_SET, ioprioProcess, 0, ioprioClass(io.Class)<<ioprioClassShift|io.Priority)
 	}
+}
+
+// deadlineNote is what EPERM does not say: a deadline task must be allowed all CPUs of its root domain (sched_setattr(2)).
+func (c *processPlan) deadlineNote() string {
+	if c.process.Scheduler.Policy != specs.SchedDeadline || c.linux == nil || c.linux.Resources == nil ||
+		c.linux.Resources.CPU == nil || c.linux.Resources.CPU.Cpus == "" {
+		return ""
+	}
+	return fmt.Sprintf(": process scheduler can't be used together with AllowedCPUs %q", c.linux.Resources.CPU.Cpus)
 }
 
 // linux/ioprio.h

@@ -82,7 +82,7 @@ func (c *container) informAgent(s *specs.LinuxSeccomp, status specs.ContainerSta
 	err := sendFD("seccomp agent", s.ListenerPath, string(encodeJSON(&state, "")), listener)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
 		// Not the kernel's words: dockerd takes these for a missing program.
-		return fmt.Errorf("seccomp agent %s: nobody listens there", s.ListenerPath)
+		return fmt.Errorf("failed to connect with seccomp agent %s: nobody listens there", s.ListenerPath)
 	}
 	return err
 }

@@ -272,7 +272,7 @@ func FuzzSpec(f *testing.F) {
 		}
 		specDevices(s.Linux.Devices)
 		readCapabilities(s.Process.Capabilities, 0, func(string, ...any) {})
-		readSeccomp(s)
+		readSeccomp(s, func(string, ...any) {})
 		readAnnotations(s, &hermitConfig{})
 		if s.Linux.Resources != nil {
 			readDeviceRules(s.Linux.Resources.Devices)

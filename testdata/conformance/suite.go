@@ -103,7 +103,8 @@ func (s *suite) build() error {
 		return err
 	}
 	runc := filepath.Join(s.dir, "bin/runc")
-	for _, args := range [][]string{{"-o", runc, "."}, {"-o", helpers, "./tests/cmd/..."}} {
+	// A commit, for `runc --version` to have the line that a test looks for.
+	for _, args := range [][]string{{"-ldflags", "-X main.gitCommit=" + suiteVersion, "-o", runc, "."}, {"-o", helpers, "./tests/cmd/..."}} {
 		build := append([]string{"go", "build", "-mod=mod", "-trimpath", "-tags", "seccomp urfave_cli_no_template"}, args...)
 		if _, err := s.command(s.src, build...); err != nil {
 			return err
