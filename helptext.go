@@ -108,10 +108,10 @@ flags:
 
 const helpStart = `runh start ID - let a created container's program go
 
-  # runh create --bundle hello hello1
-  # runh start hello1
-  # runh start hello1
-  runh: start: hello1: cannot start an already running container
+  # runh create --bundle server server1
+  # runh start server1
+  # runh start server1
+  runh: start: cannot start an already running container
 
 It returns once the program has been executed and the poststart hooks have run.
 `
@@ -185,6 +185,7 @@ const helpSpec = `runh spec [flags] - write a starting config.json
   # runh spec && runh run hello1               a shell on this terminal
   # rm config.json
   # runh spec --args /bin/date                 a program without a terminal
+  # rm config.json
   # runh spec --args /bin/sh -- -c 'echo hi'   its own flags after --
 
 A Hermit application is just another program:

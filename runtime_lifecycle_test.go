@@ -606,3 +606,63 @@ func TestSignalsRelayed(t *testing.T) {
 		}
 	}
 }
+
+// The examples of the help texts do what they show. Their bundles are hello and server; server1 runs before it is
+// deleted, paused or resumed.
+func TestHelpExamples(t *testing.T) {
+	for _, name := range []string{"create", "run", "start", "pause", "resume", "delete", "spec"} {
+		t.Run(name, func(t *testing.T) {
+			r := newRT(t)
+			r.onlyRunh("the help texts are its own")
+			needsPrograms(t, "jq")
+			script := "set -e\nrunh() { " + r.bin + " --root " + r.root + ` "$@" 2>&1; }` + "\n"
+			for _, bundle := range []string{"hello", "server"} {
+				busyboxRootfs(t, filepath.Join(r.dir, bundle, "rootfs"))
+				os.Symlink("busybox", filepath.Join(r.dir, bundle, "rootfs/bin/date"))
+			}
+			server := "runh spec --bundle server --args /bin/sleep 100\n"
+			running := "runh run --detach --bundle server server1 </dev/null >/dev/null\n"
+			switch name {
+			case "start":
+				script += server
+			case "delete":
+				script += server + running + "runh spec --bundle hello --args /bin/true\nrunh run --keep --bundle hello hello1\n"
+			case "pause", "resume":
+				script += server + running
+			case "spec":
+				script += "cd hello\n"
+			}
+			if name == "resume" {
+				script += "runh pause server1\n"
+			}
+			var shown []string
+			first, _, _ := strings.Cut(findCommand(name).help[strings.Index(findCommand(name).help, "\n\n")+2:], "\n\n")
+			for line := range strings.Lines(first) {
+				line = strings.TrimSpace(line)
+				command, found := strings.CutPrefix(line, "# ")
+				command, _, _ = strings.Cut(command, "   ") // what it is an example of
+				switch {
+				case !found:
+					shown = append(shown, line)
+				case strings.Contains(command, "docker"), command == "runh spec && runh run hello1":
+					script += "touch config.json\n" // an engine and a terminal are needed
+				default:
+					script += command + " || code=$?\n"
+				}
+			}
+			script = strings.ReplaceAll(script, "echo $? ||", "echo $code ||") + "runh delete --force server1\nrunh delete --force hello1\n"
+			out, err := exec.Command("sh", "-c", "cd "+r.dir+"\n"+script).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s\n%s", err, out, script)
+			}
+			for _, line := range shown {
+				if !strings.HasSuffix(line, "UTC 2026") && !strings.Contains(string(out), line+"\n") {
+					t.Errorf("%q is not in %q", line, out)
+				}
+			}
+			if strings.Count(string(out), "runh: ") != strings.Count(first, "runh: ") {
+				t.Errorf("errors that are not shown: %s\n%s", out, script)
+			}
+		})
+	}
+}
