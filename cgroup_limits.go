@@ -340,7 +340,12 @@ func (c *cgroup) set(r *cgroups.Resources, rootless bool) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Set(&known); err != nil {
+	err = m.Set(&known)
+	var file *fs.PathError
+	if errors.As(err, &file) && strings.HasSuffix(file.Path, "/cpu.max") && r.CpuQuota == 0 {
+		return fmt.Errorf("linux.resources.cpu.period: %w", err) // of the two in the file it is the one that was asked for
+	}
+	if err != nil {
 		return limitError(err)
 	}
 	return c.setUnified(r.Unified)

@@ -287,6 +287,7 @@ func TestCPULast(t *testing.T) {
 		r := newRT(t)
 		r.onlyRunh("the text is runh's")
 		r.sh("echo ran", resources(t, `{"cpu":{"quota":1}}`)).tryCreate().fails("linux.resources.cpu.quota")
+		r.sh("echo ran", resources(t, `{"cpu":{"period":1}}`)).tryCreate().fails("linux.resources.cpu.period")
 	})
 }
 
