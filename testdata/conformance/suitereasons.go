@@ -24,7 +24,7 @@ var suiteReasons = []struct {
 	}, "the option `atime` does what it says; runc ignores it, which the test marks as a fault"},
 	{"mounts_sshfs", nil, "a bind mount keeps the restrictions of its source that its options do not name: the safer choice (README, What differs from runc)"},
 	{"pidfd-socket", []string{"runc create [ --pidfd-socket ] "}, "SIGTERM does not end a created container, it waits for its process (README, What differs from runc)"},
-	{"run", []string{"runc run [/proc/self/exe clone]"}, "the test looks for a debug line about runc's copy of itself; nothing of runh's file is within reach of a container (TestSelfExe)"},
+	{"run", []string{"runc run [/proc/self/exe clone]"}, "the test looks for a debug line about runc's copy of itself; nothing of runh's file is within reach of a container (TestCVE_2019_5736)"},
 	{"update", []string{"update devices [minimal transition rules]"}, "the test writes the access `rwa`, which is none of r, w, m: runh refuses it"},
 	{"version", nil, "the test looks for the name runc"},
 }
