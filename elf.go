@@ -145,7 +145,7 @@ func readPhdrs(f *os.File, h []byte) ([]elfPhdr, error) {
 }
 
 // readNotes takes what concerns us from one PT_NOTE segment. A damaged note ends the reading, as in
-// every other reader of notes; a missing one is judged by checkEntry.
+// every other reader of notes; a missing one is judged by boots (loader.go).
 func (a *hermitApp) readNotes(b []byte) {
 	le := binary.LittleEndian
 	for len(b) >= 12 {

@@ -27,6 +27,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, patience: keeperPatience, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal, late: late}
 	plan.button = guest.vm.Machine != "microvm"
 	plan.noLoader = guest.vm.Quiet == "all"
+	plan.oldKernel = guest.loader != nil && guest.loader.table == tableUnknown && guest.app.needsRecursiveTable()
 	plan.mark = hex.EncodeToString([]byte(guest.mark))
 	if from := guest.from; from != nil {
 		plan.incoming, plan.said = true, from.Console.Line

@@ -28,6 +28,7 @@ type keeperPlan struct {
 	terminal  bool   // stdin and stdout are the container's own terminal
 	button    bool   // the machine may have a power button
 	noLoader  bool   // the loader's lines are left out of the output
+	oldKernel bool   // it may be too old for its loader: said if the guest crashes
 	incoming  bool   // QEMU goes on from a state, which comes before start
 	late      bool   // QEMU comes only at start: nobody waits for it at create
 	mark      string // the line at which a template is made, in hexadecimal
@@ -42,7 +43,7 @@ func (p *keeperPlan) words() []struct {
 	return []struct {
 		name string
 		set  *bool
-	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"incoming", &p.incoming}, {"late", &p.late}}
+	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"old-kernel", &p.oldKernel}, {"incoming", &p.incoming}, {"late", &p.late}}
 }
 
 func (p *keeperPlan) fields() []struct {

@@ -159,7 +159,11 @@ func qemuError(line string) string { return strings.TrimPrefix(line, "qemu-syste
 // code is the container's exit code by now, and why.
 func (k *keeper) code() (int, string) {
 	k.end.errors = qemuError(k.vmmErrors.text())
-	return k.end.code()
+	code, why := k.end.code()
+	if code == 134 && k.oldKernel {
+		why += "; its kernel is older than 0.11, which loaders since 0.5.7 cannot boot"
+	}
+	return code, why
 }
 
 // plainError is a line of another program. Messages go where callers look for certain words (error.go), which

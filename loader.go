@@ -22,8 +22,25 @@ type hermitLoader struct {
 	path string // for messages and the state: in the image, or on the host
 	host bool   // it is not the image's
 	size int64
-	room int // bytes for the kernel's command line
+	loaderTraits
 }
+
+// loaderTraits is what a loader's own text shows of it.
+type loaderTraits struct {
+	room  int       // bytes for the kernel's command line
+	entry int       // the entry version that it takes, 0 for unknown
+	rusty bool      // it is called rusty-loader, as before 0.4.5
+	table pageTable // what it hands to the kernel
+}
+
+// pageTable says whether a loader's page table maps itself, which kernels before 0.11 need.
+type pageTable int
+
+const (
+	tableUnknown   pageTable = iota
+	tableRecursive           // loaders before 0.5.7
+	tableFlat                // since
+)
 
 // findLoader finds what boots app: a loader named by the annotation (a path in the image) or by the
 // configuration (a path on the host), else one beside the application in the image, else one in the
@@ -77,8 +94,8 @@ func findLoader(root int, app *hermitApp, envDir, imageLoader, hostLoader string
 			}
 			kind, err := loaderKind(f)
 			if err == nil && kind == "" {
-				l := &hermitLoader{file: f, path: pl.where + name, host: pl.root != root, size: st.Size, room: loaderRoom(f)}
-				if err := checkEntry(app, path.Base(name)); err != nil {
+				l := &hermitLoader{file: f, path: pl.where + name, host: pl.root != root, size: st.Size, loaderTraits: readLoaderTraits(f)}
+				if err := l.boots(app); err != nil {
 					f.Close()
 					return nil, err
 				}
@@ -120,14 +137,46 @@ func openHostFile(p string) (*os.File, *unix.Stat_t, error) {
 	return openRegular(fd, p)
 }
 
-// loaderRoom is how long the command line may be. Hermit's loaders have names of their modules in them.
-func loaderRoom(f *os.File) int {
+// readLoaderTraits looks for text that the compiler leaves in every build: names of modules, paths of sources
+// in the messages of panics, format strings. Versions of before 2024 log no version, so these must do.
+func readLoaderTraits(f *os.File) loaderTraits {
 	b := make([]byte, 1<<20)
 	n, err := preadFull(f, b, 0)
-	if err != nil || bytes.Contains(b[:n], []byte("hermit_loader")) || bytes.Contains(b[:n], []byte("rusty_loader")) {
-		return maxLoaderLine - len(vmmLoader+" ")
+	if err != nil {
+		return loaderTraits{room: maxLoaderLine - len(vmmLoader+" ")} // the smaller one: QEMU will say what is wrong
 	}
-	return maxBootArgs
+	b = b[:n]
+	has := func(text string) bool { return bytes.Contains(b, []byte(text)) }
+	t := loaderTraits{room: maxBootArgs, entry: entryTaken(b), rusty: has("rusty_loader")}
+	if t.rusty || has("hermit_loader") {
+		t.room = maxLoaderLine - len(vmmLoader+" ")
+	}
+	switch {
+	case has("recursive_page_table"): // a source of the crate x86_64
+		t.table = tableRecursive
+	case has("Hermit Loader version "): // its first line of log, added when the recursive table went
+		t.table = tableFlat
+	}
+	return t
+}
+
+// entryTaken is the entry version of the crate hermit-entry that b was built with, 0 for unknown. Loader and kernel
+// have the number from that crate, and its panics name a file below hermit-entry-VERSION.
+func entryTaken(b []byte) int {
+	_, after, _ := bytes.Cut(b, []byte("hermit-entry-0."))
+	var minor, patch int
+	if n, _ := fmt.Sscanf(string(after[:min(len(after), 16)]), "%d.%d/", &minor, &patch); n < 2 {
+		return 0
+	}
+	switch {
+	case minor == 10:
+		return 4
+	case minor == 9 && patch >= 3:
+		return 3
+	case minor == 9:
+		return 2
+	}
+	return 0
 }
 
 // loaderKind returns "" for a loader that QEMU boots with -kernel, else what the file is instead.
@@ -166,18 +215,41 @@ func loaderKind(f *os.File) (string, error) {
 	return "", nil
 }
 
-// checkEntry refuses what the loader would refuse. A loader that refuses panics and then spins for
-// ever, so this has to be found here. Loaders called rusty-loader are from before version 4 of the
-// entry protocol, which images of that time do not speak either; which version they want cannot be seen.
-func checkEntry(app *hermitApp, loader string) error {
-	if strings.HasPrefix(loader, "rusty-loader") && app.entryABI < hermitEntryABI {
-		return nil
+// boots refuses what the loader would refuse, or crash. A loader that refuses panics and then spins for
+// ever, so this has to be found here. A loader that does not show which entry version it takes is held to
+// version 4, but for a rusty-loader, which is from before it.
+func (l *hermitLoader) boots(app *hermitApp) error {
+	takes, unknown := l.entry, l.entry == 0
+	if unknown {
+		takes = hermitEntryABI
 	}
-	switch app.entryABI {
+	switch old := l.rusty || strings.HasPrefix(path.Base(l.path), "rusty-loader"); {
+	case app.entryABI == takes, unknown && old && app.entryABI < hermitEntryABI:
+	case app.entryABI == 0:
+		return fmt.Errorf("%s has no Hermit entry note: loaders need entry version %d (a kernel built with the feature loader)", app.path, takes)
+	default:
+		return fmt.Errorf("%s has Hermit entry version %d: the loader takes version %d only%s", app.path, app.entryABI, takes, loadersTaking(app.entryABI))
+	}
+	if l.table == tableFlat && app.needsRecursiveTable() {
+		return fmt.Errorf("%s has a kernel before 0.11, which crashes at once with a loader since 0.5.7, as %s is: the loader must be 0.5.6 or older", app.path, l.path)
+	}
+	return nil
+}
+
+// loadersTaking names the releases for an entry version, for the end of a message.
+func loadersTaking(entry int) string {
+	switch entry {
+	case 2:
+		return "; loaders 0.4.0 to 0.4.2 take version 2"
+	case 3:
+		return "; loaders 0.4.3 to 0.4.6 take version 3"
 	case hermitEntryABI:
-		return nil
-	case 0:
-		return fmt.Errorf("%s has no Hermit entry note: loaders need entry version %d (a kernel built with the feature loader)", app.path, hermitEntryABI)
+		return "; loaders since 0.5.0 take version 4"
 	}
-	return fmt.Errorf("%s has Hermit entry version %d: the loader takes version %d only", app.path, app.entryABI, hermitEntryABI)
+	return ""
+}
+
+// needsRecursiveTable says that the kernel inside is older than 0.11. Without a loader there is no loader's table.
+func (a *hermitApp) needsRecursiveTable() bool {
+	return !a.pvh && !a.atLeast(0, 11)
 }

@@ -1,6 +1,6 @@
 /*
  * loader.c: stands in for hermit-loader-x86_64-multiboot. It takes the first
- * multiboot module, checks that it is a Hermit app of entry version 4, loads
+ * multiboot module, checks that it is a Hermit app of the entry version it takes, loads
  * and relocates it, and enters it with a device tree that holds the memory map
  * and the command line.
  *
@@ -13,11 +13,19 @@
  * heap has 4 KiB: when the command line is longer than 388 bytes.
  * LOADER_SPARSE: it leaves the page tables as loaders up to 0.5.6 did, which
  * real apps with a kernel before 0.10 need.
+ * LOADER_FLAT: its page table does not map itself, as since 0.5.7; kernels before
+ * 0.11 triple-fault. LOADER_VERSION: it logs this version, as since 0.5.7.
+ * ENTRY_TAKEN: the entry version that it takes, 4 unless set. LOADER_CRATE: the
+ * crate with that version, whose path is in real loaders.
  */
 #include "bootinfo.h"
 #include "elf.h"
 #include "fdt.h"
 #include "lib.h"
+
+#ifndef ENTRY_TAKEN
+#define ENTRY_TAKEN HERMIT_ENTRY_VERSION
+#endif
 
 #define TABLE_FLAGS 3UL   /* present, writable */
 #define PAGE_FLAGS 0x83UL /* ... and a huge page */
@@ -175,7 +183,6 @@ static void sparse_map(const struct multiboot_info *mb, const struct boot_info *
 	for (uint64_t i = (info->image_end + MIB2 - 1) / MIB2; i < 512; i++)
 		level2[i] = 0;
 	memset(&level3[1], 0, sizeof level3 - sizeof *level3);
-	level4[511] = (uint64_t)level4 | TABLE_FLAGS;
 	__asm__ volatile("mov %0, %%cr3" ::"r"(level4) : "memory");
 }
 #endif
@@ -251,7 +258,7 @@ static const struct ehdr *check_app(struct image app)
 	version = find_note(app, notes, "HERMIT", NT_HERMIT_ENTRY_VERSION);
 	if (!version)
 		panic("ParseKernelError(\"Kernel does not specify hermit entry version\")");
-	if (*version != HERMIT_ENTRY_VERSION)
+	if (*version != ENTRY_TAKEN)
 		panic("ParseKernelError(\"hermit entry version does not match\")");
 	if (e->e_type != ET_DYN && e->e_type != ET_EXEC)
 		panic("ParseKernelError(\"kernel has unsupported ELF type\")");
@@ -353,6 +360,9 @@ _Noreturn void loader_main(const struct multiboot_info *mb)
 	void *fdt;
 
 	serial_init();
+#ifdef LOADER_VERSION
+	static const char version[] __attribute__((used)) = "Hermit Loader version " LOADER_VERSION;
+#endif
 	log_info("Hermit Loader stand-in");
 	log_info("Architecture: x86_64");
 	log_info("Loader: [%lx - %lx]", (uint64_t)loader_start, (uint64_t)loader_end);
@@ -394,6 +404,13 @@ _Noreturn void loader_main(const struct multiboot_info *mb)
 	static const char module[] __attribute__((used)) = "hermit_loader::os::none";
 	if (c.bootargs_len > 388)
 		panic("memory allocation of %lu bytes failed", c.bootargs_len);
+#endif
+#ifdef LOADER_CRATE
+	static const char crate[] __attribute__((used)) = "/registry/src/" LOADER_CRATE "/src/elf.rs";
+#endif
+#ifndef LOADER_FLAT
+	static const char mapper[] __attribute__((used)) = "mapper/recursive_page_table.rs";
+	level4[511] = (uint64_t)level4 | TABLE_FLAGS;
 #endif
 #ifdef LOADER_SPARSE
 	sparse_map(mb, &info);
