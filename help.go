@@ -24,6 +24,7 @@ func help(args []string) error {
 	}
 	cmd := findCommand(args[0])
 	if cmd == nil {
+		//lint:ignore ST1005 runc's words
 		return fmt.Errorf("No help topic for '%s': %w", args[0], unknownCommand(args[0]))
 	}
 	return printOut(cmd.help)
