@@ -77,6 +77,7 @@ func readHermit(f *os.File, size int64, p string) (*hermitApp, error) {
 		return bad("%w", err)
 	}
 	app := &hermitApp{file: f, path: p, size: size}
+	var writable []elfSpan // searched where a linker's script has put all into one segment
 	notes := 0
 	for _, ph := range phs {
 		if ph.typ != ptLoad && ph.typ != ptNote && ph.typ != ptDynamic {
@@ -90,6 +91,8 @@ func readHermit(f *os.File, size int64, p string) (*hermitApp, error) {
 		case ptLoad:
 			if ph.flags&2 == 0 { // not writable
 				app.rodata = append(app.rodata, elfSpan{off, filesz})
+			} else {
+				writable = append(writable, elfSpan{off, filesz})
 			}
 		case ptNote:
 			if notes += int(min(filesz, maxNotes+1)); notes > maxNotes {
@@ -113,7 +116,33 @@ func readHermit(f *os.File, size int64, p string) (*hermitApp, error) {
 			}
 		}
 	}
+	if len(app.rodata) == 0 {
+		app.rodata = writable
+	}
+	if err := app.checkPVH(le.Uint16(h[16:]) == 3); err != nil {
+		return nil, err
+	}
 	return app, nil
+}
+
+// checkPVH judges the note by which QEMU boots a kernel without a loader. Kernels have it since 0.14, also where no other
+// note tells their version. It holds an absolute address; in a position-independent file that waits for a relocation,
+// which nobody applies before the boot, so it is 0. With a note for loaders, too, such a file boots as any other.
+func (a *hermitApp) checkPVH(independent bool) error {
+	switch {
+	case !a.pvh:
+	case a.pvhEntry != 0:
+		if a.kernel == [3]uint32{} {
+			a.kernel = [3]uint32{0, 14, 0}
+		}
+	case a.entryABI != 0:
+		a.pvh = false
+	case independent:
+		return errors.New("its PVH entry is address 0, as it is linked position-independent: link it to a fixed address (-C relocation-model=static), or build it for a loader (feature hermit/loader)")
+	default:
+		return errors.New("corrupt Hermit application: its PVH entry is address 0")
+	}
+	return nil
 }
 
 // elfPhdr is what concerns us of a program header.
@@ -163,8 +192,11 @@ func (a *hermitApp) readNotes(b []byte) {
 			a.entryABI = int(desc[0])
 		case name == "GNU" && typ == noteGNU && len(desc) >= 16 && le.Uint32(desc) == 6:
 			a.kernel = [3]uint32{le.Uint32(desc[4:]), le.Uint32(desc[8:]), le.Uint32(desc[12:])}
-		case name == "Xen" && typ == noteXenPVH:
-			a.pvh = true
+		case name == "Xen" && typ == noteXenPVH && len(desc) >= 4:
+			a.pvh, a.pvhEntry = true, uint64(le.Uint32(desc))
+			if len(desc) >= 8 {
+				a.pvhEntry = le.Uint64(desc)
+			}
 		}
 	}
 }

@@ -24,6 +24,7 @@ type hermitApp struct {
 	entryABI int       // version of Hermit's entry protocol, 0 without such a note
 	kernel   [3]uint32 // version of the Hermit kernel inside, zero before 0.10
 	pvh      bool      // bootable without a loader
+	pvhEntry uint64    // where that begins
 	rodata   []elfSpan // where the kernel's texts are
 }
 

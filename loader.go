@@ -53,6 +53,9 @@ func findLoader(root int, app *hermitApp, envDir, imageLoader, hostLoader string
 		names []string
 		must  bool
 	}
+	if app.pvh && app.entryABI == 0 && imageLoader == "" {
+		return nil, nil // no loader takes it; one that lies there, or that the host has, is for others
+	}
 	var places []place
 	beside := make([]string, 0, 12)
 	for _, n := range strings.Fields(loaderNames) {

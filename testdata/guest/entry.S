@@ -34,6 +34,7 @@ timer_stub:
 	iretq
 
 /* ELF notes, 4-byte aligned and in one segment. */
+#ifndef PVH
 	.section .note.ABI-tag, "a", @note
 	.balign	4
 #ifndef OLD
@@ -46,6 +47,7 @@ timer_stub:
 	.balign	4
 	.byte	ENTRY_VERSION
 	.balign	4
+#endif
 
 	.bss
 	.balign	16

@@ -2,6 +2,7 @@
  * variant.h: the kinds of image the app is built as (see README.md).
  *   PCI            features pci and acpi: drivers on PCI only, needs an RSDP
  *   OLD            kernel 0.6: no version note, no env=, ACPI exit first; implies PCI
+ *   PVH            bootable without a loader, and only so: a Xen note, neither GNU's nor HERMIT's
  *   ENTRY_VERSION  what the HERMIT note says, 4 unless a loader shall refuse it
  */
 #ifndef VARIANT_H
@@ -21,6 +22,9 @@
 #elif defined(PCI)
 #define KERNEL_VERSION "0.13.2"
 #define FEATURES "acpi,fsgsbase,loader,pci"
+#elif defined(PVH)
+#define KERNEL_VERSION "0.14.0"
+#define FEATURES "pvh"
 #else
 #define KERNEL_VERSION "0.13.2"
 #define FEATURES "loader"
