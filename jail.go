@@ -207,7 +207,7 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 
 func (p *program) limitFiles() {
 	p.at("VMM jail: limit its files")
-	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(min(vmmFiles, hardFiles()), min(vmmFiles, hardFiles())), 0)
+	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(uint64(vmmFiles()), uint64(vmmFiles())), 0)
 }
 
 // enterJail makes the current directory the root, and leaves the host's files.

@@ -27,12 +27,11 @@ type launch struct {
 // launchSize is room for qemuArgs, of which -append can have 128 KiB. It fits into a socket's buffer.
 const launchSize = 160 << 10
 
-// The VMM's descriptors that come with the message, higher than any that it has before. By being open,
-// vmmRules holds the nftables: they are about QEMU, so it is one that QEMU cannot close (vmmKept).
+// The VMM's descriptors that come with the message, higher than any that it has before. A third one, by being open,
+// holds the nftables: they are about QEMU, so it has a number that QEMU cannot close (vmmFiles).
 const (
 	vmmTap   = 100
 	vmmVhost = 101
-	vmmRules = vmmKept
 )
 
 // awaitLaunch waits for the message. The result is argv's address, and the connection, which the execve
@@ -56,7 +55,7 @@ func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
 	iov := p.words(uint64(argv), launchSize)
 	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 16+4*files, 0)
 	p.call(unix.SYS_RECVMSG, conn, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
-	for i, fd := range [files]int{vmmTap, vmmRules, vmmVhost} {
+	for i, fd := range [files]int{vmmTap, int(vmmFiles()), vmmVhost} {
 		p.call(unix.SYS_DUP3, valueAt(control+addr(16+4*i)), fd, 0).ignore(unix.EBADF)
 	}
 	return argv, conn

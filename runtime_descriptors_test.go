@@ -413,4 +413,16 @@ func TestHermitFewDescriptors(t *testing.T) {
 			}
 		})
 	}
+	t.Run("ulimit 256 with a tap", func(t *testing.T) {
+		r := newHermit(t)
+		p := newWorld(r).pod("10.88.0.2/24")
+		before := p.traces()
+		c := r.guest("app", []string{"net"}, annotated("network", "shared"), joinNS(specs.NetworkNamespace, pidNS(p.pid, "net")))
+		cmd := r.cmd("run", "--bundle", c.dir, c.id)
+		rtThrough(cmd, "ulimit -n 256")
+		if res := r.doCmd(cmd); res.code != 0 || !strings.Contains(res.out, "net mac=") {
+			t.Errorf("exit code %d, stdout %.200q, stderr %.300q", res.code, res.out, res.err)
+		}
+		p.wantTraces(before)
+	})
 }

@@ -188,7 +188,7 @@ func TestHermitBreakoutStays(t *testing.T) {
 				if tables := p.nft(); !strings.Contains(tables, "flags owner") {
 					t.Fatalf("the rules while it runs: %q", tables)
 				}
-				rules, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", vmm, vmmRules))
+				rules, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", vmm, vmmFiles()))
 				r.must(err)
 				held := 0
 				files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", c.pid))

@@ -9,15 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vmmFiles is QEMU's limit of descriptors, hard and soft. dup2 and dup3 make none above it.
-const vmmFiles = 256
-
-// vmmKept is a descriptor that QEMU has and cannot close: its number is beyond the limit, so neither dup2 nor
-// dup3 replaces it, and the filter lets close and fcntl (FD_CLOEXEC, for an execve) have smaller ones only.
-const vmmKept = vmmFiles
+// vmmFiles is QEMU's limit of descriptors, hard and soft. dup2 and dup3 make none from there on. It is also the number of
+// a descriptor that QEMU has and cannot close: as that is beyond the limit, neither dup2 nor dup3 replaces it, and the
+// filter lets close and fcntl (FD_CLOEXEC, for an execve) have smaller ones only. A power of two, for the filter's mask;
+// the jail must still be able to have that number itself.
+func vmmFiles() uint32 {
+	if hardFiles() > 256 {
+		return 256
+	}
+	return 128
+}
 
 // ownFile: the argument is a descriptor that QEMU may do away with.
-func ownFile(index uint) specs.LinuxSeccompArg { return argMasked(index, ^uint32(vmmFiles-1), 0) }
+func ownFile(index uint) specs.LinuxSeccompArg { return argMasked(index, ^(vmmFiles() - 1), 0) }
 
 // The letters of ioctl requests that belong to one driver alone, as the request's second byte.
 const (
