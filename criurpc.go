@@ -106,6 +106,10 @@ func (c *criuCall) run(g *globals) (pid int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("criu: %w", err)
 	}
+	// What criu makes has its CPUs: all, as create gives them (runOnAll), and not what our caller was bound to.
+	all := unix.NewCPUSet(maxCPUs)
+	all.Fill()
+	_ = unix.SchedSetaffinityDynamic(p.Pid, all) // a sandbox that refuses keeps its choice
 	g.debugf("criu %s: log %s", c.name, c.log)
 	a, err := c.talk(pair[0], p.Pid)
 	if err != nil {

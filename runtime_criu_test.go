@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -94,6 +95,33 @@ func (c *ctr) goesOn(dir, before string, flags ...string) {
 	counted(c.r.T, before+c.out.String())
 }
 
+// boundToOne runs f, and what f starts, on the first CPU. The result are those that there are.
+func boundToOne(t *testing.T, f func()) (all string) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	all = allowedCPUs(t, unix.Gettid())
+	var old, one unix.CPUSet
+	one.Set(0)
+	err := unix.SchedGetaffinity(0, &old)
+	if err == nil {
+		err = unix.SchedSetaffinity(0, &one)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.SchedSetaffinity(0, &old)
+	f()
+	return all
+}
+
+func allowedCPUs(t *testing.T, pid int) string {
+	t.Helper()
+	_, list, _ := strings.Cut(rtRead(t, fmt.Sprintf("/proc/%d/status", pid)), "Cpus_allowed_list:")
+	list, _, _ = strings.Cut(list, "\n")
+	return strings.TrimSpace(list)
+}
+
 func (c *ctr) inside(script string) string {
 	c.r.Helper()
 	return c.r.do("exec", c.id, "sh", "-c", script).ok().out
@@ -118,7 +146,10 @@ func TestCriu(t *testing.T) {
 	}
 	// Twice from the same images, beside each other: under the old name, and under another one with its own limits.
 	for x, mode := range map[*ctr]string{c: "soft", d: "ignore"} {
-		x.goesOn(img, before, "--manage-cgroups-mode", mode)
+		cpus := boundToOne(t, func() { x.goesOn(img, before, "--manage-cgroups-mode", mode) })
+		if got := allowedCPUs(t, x.pid); got != cpus {
+			t.Errorf("restored by a caller on one CPU it runs on %s, want %s", got, cpus)
+		}
 		if s := x.state(); s.Status != "running" || s.Pid != x.pid || s.Bundle != x.dir {
 			t.Errorf("state %+v, want running with pid %d in %s", s, x.pid, x.dir)
 		}
@@ -433,7 +464,7 @@ func TestCriuNetwork(t *testing.T) {
 	// One that fails ends the restore, and poststop ones follow.
 	setHook(c.spec, "createRuntime", shHook("echo no; exit 3"))
 	c.write()
-	r.do("restore", "--detach", "--image-path", img, "--bundle", c.dir, "--tcp-established", c.id).fails("error running createRuntime hook #0: /bin/sh: exit status 3")
+	r.do("restore", "--detach", "--image-path", img, "--bundle", c.dir, "--tcp-established", c.id).fails("error running createRuntime hook #1: /bin/sh: exit status 3")
 	if order := rtRead(t, r.dir+"/order"); !strings.HasSuffix(order, "createRuntime \"status\":\"created\"\npoststop \"status\":\"stopped\"\n") {
 		t.Errorf("hooks after one that failed:\n%s", order)
 	}

@@ -192,9 +192,11 @@ func (c *processPlan) startOn() error {
 // The kernel cuts the mask to the CPUs that it knows, and to the cgroup's for as long as those are the cgroup's.
 func (p *program) runOnAll() {
 	p.at("run on all CPUs")
-	const most = 8192                                                                             // CONFIG_NR_CPUS of x86-64
-	p.call(unix.SYS_SCHED_SETAFFINITY, 0, most/8, bytes.Repeat([]byte{0xff}, most/8)).ignoreAll() // a sandbox that refuses keeps its choice
+	p.call(unix.SYS_SCHED_SETAFFINITY, 0, maxCPUs/8, bytes.Repeat([]byte{0xff}, maxCPUs/8)).ignoreAll() // a sandbox that refuses keeps its choice
 }
+
+// maxCPUs is the largest number that a kernel can be built for, CONFIG_NR_CPUS of x86-64.
+const maxCPUs = 8192
 
 // runOn binds an exec'd process to the CPUs of execCPUAffinity.final, in its cgroup. Without final it stays on those of
 // initial, and without both it has all.
