@@ -141,7 +141,10 @@ func (o *checkpointOptions) checkParent() error {
 
 // dump is checkpoint for a Linux container.
 func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) (err error) {
-	if err := errors.Join(checkCriuNamespaces(spec), o.checkParent()); err != nil {
+	if err := checkCriuNamespaces(spec); err != nil {
+		return err
+	}
+	if err := o.checkParent(); err != nil {
 		return err
 	}
 	for _, dir := range []string{o.imagePath, o.workPath} {
