@@ -104,6 +104,9 @@ func readDeviceRules(asked []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 // becomes a rule for character and one for block devices.
 func readDeviceRule(d specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 	r := deviceRule{allow: d.Allow, major: anyDevice, minor: anyDevice}
+	if !d.Allow { // "a" is everywhere else "all": a rule that forbids may mean more than it says, one that allows may not
+		d.Access = strings.ReplaceAll(d.Access, "a", "rwm")
+	}
 	if d.Access == "" || strings.Trim(d.Access, "rwm") != "" {
 		return nil, fmt.Errorf("access %q: must be some of \"r\", \"w\", \"m\"", d.Access)
 	}

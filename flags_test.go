@@ -230,7 +230,7 @@ func TestDidYouMean(t *testing.T) {
 		t.Errorf("an annotation: %v", err)
 	}
 	for _, name := range []string{"help", "version"} {
-		if out := r.do("help", name).ok().out; !strings.HasPrefix(out, "runh "+name+" ") {
+		if out := r.do("help", name).ok().out; !strings.HasPrefix(out, "NAME:\n   runh "+name+" ") {
 			t.Errorf("help %s: %q", name, out)
 		}
 	}

@@ -18,17 +18,20 @@ func help(args []string) error {
 	}
 	switch args[0] {
 	case "help":
-		return printOut(helpHelp)
+		return printHelp(helpHelp)
 	case "version":
-		return printOut(helpVersion)
+		return printHelp(helpVersion)
 	}
 	cmd := findCommand(args[0])
 	if cmd == nil {
 		//lint:ignore ST1005 runc's words
 		return fmt.Errorf("No help topic for '%s': %w", args[0], unknownCommand(args[0]))
 	}
-	return printOut(cmd.help)
+	return printHelp(cmd.help)
 }
+
+// printHelp begins with runc's heading, which programs look for that read help.
+func printHelp(text string) error { return printOut("NAME:\n   " + text) }
 
 func unknownCommand(name string) error {
 	names := []string{"help", "version"}

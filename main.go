@@ -139,7 +139,7 @@ func (g *globals) dispatch(args []string) (err error) {
 	g.debugf("%q", os.Args)
 	err = cmd.run(g, args)
 	if errors.Is(err, errHelp) {
-		return printOut(cmd.help)
+		return printHelp(cmd.help)
 	}
 	return err
 }

@@ -175,6 +175,22 @@ func TestKill(t *testing.T) {
 		r.do("start", c.id).fails("")
 		r.do("delete", c.id).ok()
 	})
+	// What people end processes by ends one that has not been started, which could not handle it; other signals do not.
+	t.Run("created and signalled", func(t *testing.T) {
+		r := newRT(t)
+		for _, sig := range [][]string{{"TERM"}, {"INT"}, {"HUP"}, {"QUIT"}, {"TERM", "--all"}} {
+			c := r.sh("echo ran").create()
+			r.do("kill", c.id, "WINCH").ok()
+			c.wantStatus("created")
+			r.do(append([]string{"kill", c.id}, sig...)...).ok()
+			c.wait()
+			c.wantStatus("stopped")
+			if out := c.out.all(rtLimit); out != "" {
+				t.Errorf("%q: a container that was never started ran: %q", sig, out)
+			}
+			r.do("delete", c.id).ok()
+		}
+	})
 	// PID 1 of a pid namespace ignores what it has no handler for; `docker stop` counts on that.
 	t.Run("pid 1 ignores", func(t *testing.T) {
 		r := newRT(t)

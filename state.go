@@ -137,6 +137,21 @@ func readContainer(g *globals, id string) (*container, error) {
 	return c, nil
 }
 
+// tryLock takes the lock only if nobody has it. Without waiting, a directory that
+// was replaced meanwhile is none of ours either.
+func (c *container) tryLock() bool {
+	fd, err := unix.Open(c.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	if flock(fd, unix.LOCK_EX|unix.LOCK_NB) != nil || !names(c.dir, fd) {
+		unix.Close(fd)
+		return false
+	}
+	c.lock = os.NewFile(uintptr(fd), c.dir)
+	return true
+}
+
 // takeLock waits until the directory is ours. A directory that was removed
 // meanwhile, or replaced by the next container of that name, is not it.
 func (c *container) takeLock() error {
@@ -153,14 +168,18 @@ func (c *container) takeLock() error {
 			unix.Close(fd)
 			return &fs.PathError{Op: "flock", Path: c.dir, Err: err}
 		}
-		var locked, named unix.Stat_t
-		if unix.Fstat(fd, &locked) == nil && unix.Lstat(c.dir, &named) == nil &&
-			locked.Dev == named.Dev && locked.Ino == named.Ino {
+		if names(c.dir, fd) {
 			c.lock = os.NewFile(uintptr(fd), c.dir)
 			return nil
 		}
 		unix.Close(fd)
 	}
+}
+
+// names: is the path still that of the open directory?
+func names(path string, fd int) bool {
+	var open, named unix.Stat_t
+	return unix.Fstat(fd, &open) == nil && unix.Lstat(path, &named) == nil && open.Dev == named.Dev && open.Ino == named.Ino
 }
 
 func flock(fd, how int) error {
