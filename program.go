@@ -274,9 +274,6 @@ func (c call) retry(errno unix.Errno) call {
 	return c.on(errno, &label{addr: c.p.opAddr(c.i)})
 }
 
-// value is the result the stub left; valid once the stub has been heard from.
-func (c call) value() uint64 { return c.p.op(c.i).value }
-
 // refer makes a field hold the label's address, now or when it is placed.
 func (l *label) refer(field *uint64) {
 	if l.addr != 0 {
