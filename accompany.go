@@ -183,7 +183,7 @@ func (c *creation) recordAs(phase string) error {
 			return err
 		}
 	}
-	c.Phase = phase
+	c.Phase, c.Losses = phase, c.g.losses
 	if err := c.save(); err != nil {
 		return err
 	}

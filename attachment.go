@@ -40,10 +40,10 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 		a.lease.MTU = vm.MTU
 	}
 	if up.more != "" {
-		g.warnf("network: the guest has the interface %s, and not %s: the network mode \"shared\" would have both", up.name, up.more)
+		g.lossf("network: the guest has the interface %s, and not %s: the network mode \"shared\" would have both", up.name, up.more)
 	}
 	if names.loopback.IsValid() {
-		g.warnf("network: the guest does not reach the name server %v, which is the namespace's own: in the network mode \"shared\" it would", names.loopback)
+		g.lossf("network: the guest does not reach the name server %v, which is the namespace's own: in the network mode \"shared\" it would", names.loopback)
 	}
 	if len(up.mac) != 6 {
 		return fmt.Errorf("interface %s is not of Ethernet's kind: the guest can share it, but not have it", up.name)
@@ -57,7 +57,7 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 		outer.mac, outer.ip = inner.mac, inner.ip
 	}
 	if a.lease.MTU > up.mtu {
-		g.warnf("network: the guest sends packets of up to %d bytes, and the interface %s takes %d", a.lease.MTU, up.name, up.mtu)
+		g.lossf("network: the guest sends packets of up to %d bytes, and the interface %s takes %d", a.lease.MTU, up.name, up.mtu)
 	}
 	if err := a.raise(l, a.lease.MTU); err != nil {
 		return err

@@ -8,10 +8,8 @@
 // network needs (lease.go) stands behind the image's variables; it may become known later than the
 // rest. The guest's argv[0] is always "bin".
 //
-// Of process.env everything is passed on but: PATH and HOME, which speak of the image's Linux files;
-// HOSTNAME and TERM, which engines set by themselves for a host and a terminal that the guest does
-// not have; and upstream's switches for the runtime, RUNH_*. Kernels before 0.10 know no env= (the
-// older of them panic): these get no variables.
+// variables.go says which variables there are. Kernels before 0.10 know no env= (the older of them panic):
+// these get none.
 
 package main
 
@@ -45,6 +43,7 @@ type bootLine struct {
 	Front     string `json:"front"`
 	Back      string `json:"back"`
 	Variables bool   `json:"variables"`       // this kernel knows env=
+	DHCP      bool   `json:"dhcp,omitempty"`  // this kernel asks for its address
 	Whole     bool   `json:"whole,omitempty"` // Front is all of it, without a gap: written before
 	MHz       int    `json:"mhz,omitempty"`   // that it names
 }
@@ -54,7 +53,7 @@ func (b *bootLine) with(l *lease) string {
 	var line strings.Builder
 	line.WriteString(b.Front)
 	if l != nil && !b.Whole {
-		addShellWords(&line, l.bootWords(b.Variables)...)
+		addShellWords(&line, l.bootWords(b.Variables, b.DHCP)...)
 	}
 	if b.Back != "" {
 		if line.Len() > 0 {
@@ -68,9 +67,9 @@ func (b *bootLine) with(l *lease) string {
 // bootArgs writes the kernel's command line for the container's arguments and variables. mhz is the
 // frequency of the time stamp counter, which a kernel on a microvm cannot find out; 0 leaves it out.
 // At most room bytes are used: variables that do not fit are left out and returned by name.
-func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string, mhz, room int) (line bootLine, dropped []string, err error) {
+func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string, mhz, room int) (line bootLine, left leftOut, err error) {
 	var front, kernel, back strings.Builder
-	line.Variables = app.atLeast(0, 10)
+	line.Variables, line.DHCP = app.atLeast(0, 10), vm.DHCP
 	if mhz > 0 && mhz < 1<<16 { // the kernel's type is u16, and it panics over anything else
 		addShellWords(&front, "-freq", strconv.Itoa(mhz))
 		line.MHz = mhz
@@ -85,10 +84,10 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 			from = "vm.kernel.parameters"
 		}
 		if err := checkBootText(from, w); err != nil {
-			return line, nil, err
+			return line, left, err
 		}
 		if w == "--" {
-			return line, nil, fmt.Errorf("%s has a word %q, which would end the kernel's arguments", from, w)
+			return line, left, fmt.Errorf("%s has a word %q, which would end the kernel's arguments", from, w)
 		}
 		addShellWords(&kernel, w)
 	}
@@ -96,7 +95,7 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 		addShellWords(&back, "--")
 		for i, a := range args[1:] {
 			if err := checkBootText("process.args["+strconv.Itoa(i+1)+"]", a); err != nil {
-				return line, nil, err
+				return line, left, err
 			}
 			addShellWords(&back, a)
 		}
@@ -108,22 +107,23 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 	line.Front, line.Back = kernel.String(), back.String()
 	rest := len(line.with(network))
 	if n := front.Len() + 1 + rest; n > room {
-		return line, nil, fmt.Errorf("process.args, kernel_args and the network take %d bytes on the kernel's command line, where this loader has room for %d", n, room)
+		return line, left, fmt.Errorf("process.args, kernel_args and the network take %d bytes on the kernel's command line, where this loader has room for %d", n, room)
 	}
-	if line.Variables {
-		for _, kv := range lastOfEach(spec.Process.Env) {
-			name, _, ok := strings.Cut(kv, "=")
-			if !ok || name == "" || !forwardedVariable(name) {
+	own, added := guestVariables(spec.Process.Env)
+	for _, list := range []struct {
+		variables []string
+		left      *[]string
+	}{{own, &left.own}, {added, &left.added}} {
+		for _, kv := range list.variables {
+			name, _, _ := strings.Cut(kv, "=")
+			var word strings.Builder
+			addShellWords(&word, "env="+kv)
+			if !line.Variables || front.Len()+1+word.Len()+1+rest > room {
+				*list.left = append(*list.left, name)
 				continue
 			}
 			if err := checkBootText("process.env "+strconv.Quote(name), kv); err != nil {
-				return line, nil, err
-			}
-			var word strings.Builder
-			addShellWords(&word, "env="+kv)
-			if front.Len()+1+word.Len()+1+rest > room {
-				dropped = append(dropped, name)
-				continue
+				return line, left, err
 			}
 			addShellWords(&front, "env="+kv)
 		}
@@ -132,7 +132,7 @@ func bootArgs(spec *specs.Spec, app *hermitApp, vm *vmConfig, kernelArgs string,
 		front.WriteByte(' ')
 	}
 	line.Front = front.String() + kernel.String()
-	return line, dropped, nil
+	return line, left, nil
 }
 
 func addShellWords(b *strings.Builder, words ...string) {
@@ -142,14 +142,6 @@ func addShellWords(b *strings.Builder, words ...string) {
 		}
 		writeShellWord(b, w)
 	}
-}
-
-func forwardedVariable(name string) bool {
-	switch name {
-	case "PATH", "HOME", "HOSTNAME", "TERM", "RUNH_MICRO_VM", "RUNH_USER_PORT", "RUNH_KVM":
-		return false
-	}
-	return true
 }
 
 // checkBootText refuses what would not arrive: the line ends at a NUL, and a single byte that is not

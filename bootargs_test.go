@@ -114,17 +114,21 @@ func TestBootArgs(t *testing.T) {
 			name: "environment", args: []string{"/app"},
 			env: []string{
 				"A=1", "B=two words", "PATH=/bin", "HOME=/root", "HOSTNAME=h", "TERM=xterm", "RUNH_USER_PORT=1", "RUNH_MICRO_VM=1", "RUNH_KVM=1",
-				"=x", "nothing", "C=", "D=a=b", "NO_COLOR=1", "RUNH_OTHER=x",
+				"=x", "nothing", "C=", "D=a=b", "NO_COLOR=1", "RUNH_PORTS=80", "RUNH_OTHER=x",
 			},
 			want: "env=A=1 'env=B=two words' env=C= env=D=a=b env=NO_COLOR=1 env=RUNH_OTHER=x",
 		},
-		{name: "a name twice", args: []string{"/app"}, env: []string{"A=old", "B=1", "A=new"}, want: "env=B=1 env=A=new"},
+		{name: "a name twice", args: []string{"/app"}, env: []string{"A=old", "B=1", "A=new"}, want: "env=A=new env=B=1"},
 		{name: "old kernel", app: &hermitApp{kernel: [3]uint32{0, 9, 0}}, args: []string{"/app", "x"}, env: []string{"A=1"}, want: "-- x"},
 		{name: "older kernel", app: &hermitApp{}, args: []string{"/app", "x"}, env: []string{"A=1"}, mhz: 2600, want: "-freq 2600 -- x"},
 		{name: "kernel 1.0", app: &hermitApp{kernel: [3]uint32{1, 0, 0}}, args: []string{"/app"}, env: []string{"A=1"}, want: "env=A=1"},
 		{
 			name: "everything in order", args: []string{"/app", "x"}, env: []string{"HERMIT_IP=1.2.3.4"}, vm: &vmConfig{Network: "user", Lease: &lease{IP: "10.0.0.9", Bits: 20, Gateway: "10.0.0.2", DNS: []string{"9.9.9.8"}, MTU: 1400}}, kernelArgs: " -v  env=K=$x ", mhz: 65535,
 			want: "-freq 65535 env=HERMIT_IP=1.2.3.4 -v 'env=K=$x' env=HERMIT_DNS1=9.9.9.8 env=HERMIT_MTU=1400 -ip 10.0.0.9 -gateway 10.0.0.2 -mask 255.255.240.0 -- x",
+		},
+		{
+			name: "a kernel with DHCP", args: []string{"/app"}, vm: &vmConfig{Network: "direct", DHCP: true, Lease: &lease{IP: "10.0.0.9", Bits: 20, Gateway: "10.0.0.2", DNS: []string{"9.9.9.8"}, MTU: 1400}},
+			want: "env=HERMIT_MTU=1400",
 		},
 		{name: "no such frequency", args: []string{"/app"}, mhz: 65536, want: ""},
 	} {
@@ -167,7 +171,7 @@ func TestBootArgsRefused(t *testing.T) {
 	}
 }
 
-// Variables give way to arguments, the later to the earlier.
+// Variables give way to arguments, the later to the earlier by name.
 func TestBootArgsRoom(t *testing.T) {
 	spec := bootSpec([]string{"/app", "arg"}, []string{"A=1", "LONG=" + strings.Repeat("x", 100), "B=two words"})
 	none := &vmConfig{Network: "none"}
@@ -175,15 +179,15 @@ func TestBootArgsRoom(t *testing.T) {
 		room          int
 		line, dropped string
 	}{
-		{200, "env=A=1 env=LONG=" + strings.Repeat("x", 100) + " 'env=B=two words' -- arg", ""},
+		{200, "env=A=1 'env=B=two words' env=LONG=" + strings.Repeat("x", 100) + " -- arg", ""},
 		{100, "env=A=1 'env=B=two words' -- arg", "LONG"},
-		{20, "env=A=1 -- arg", "LONG B"},
-		{10, "-- arg", "A LONG B"},
+		{20, "env=A=1 -- arg", "B LONG"},
+		{10, "-- arg", "A B LONG"},
 	} {
-		boot, dropped, err := bootArgs(spec, newKernel, none, "", 0, tt.room)
+		boot, left, err := bootArgs(spec, newKernel, none, "", 0, tt.room)
 		line := boot.with(nil)
-		if err != nil || line != tt.line || strings.Join(dropped, " ") != tt.dropped || len(line) > tt.room {
-			t.Errorf("room for %d: %q without %q, %v", tt.room, line, dropped, err)
+		if err != nil || line != tt.line || strings.Join(left.own, " ") != tt.dropped || len(line) > tt.room {
+			t.Errorf("room for %d: %q without %q, %v", tt.room, line, left, err)
 		}
 	}
 	if _, _, err := bootArgs(spec, newKernel, none, "", 0, 5); err == nil {
@@ -195,20 +199,21 @@ func TestBootArgsRoom(t *testing.T) {
 func checkRoundTrip(t *testing.T, args, env []string) {
 	t.Helper()
 	l := &lease{IP: "10.0.0.9", Bits: 24, Gateway: "10.0.0.2", DNS: []string{"9.9.9.8", "9.9.9.7"}, MTU: 1400}
-	boot, dropped, err := bootArgs(bootSpec(append([]string{"/app"}, args...), env), newKernel, &vmConfig{Network: "direct"}, "", 2600, maxBootArgs)
+	boot, left, err := bootArgs(bootSpec(append([]string{"/app"}, args...), env), newKernel, &vmConfig{Network: "direct"}, "", 2600, maxBootArgs)
 	line := boot.with(l)
-	if err != nil || dropped != nil {
-		t.Fatal(dropped, err)
+	if err != nil || left.own != nil || left.added != nil {
+		t.Fatal(left, err)
 	}
 	words, ok := shlex(vmmLoader + " " + line) // as QEMU passes it
 	if !ok {
 		t.Fatalf("unbalanced: %q", line)
 	}
 	var want []string
-	for _, kv := range env {
+	own, _ := guestVariables(env)
+	for _, kv := range own {
 		want = append(want, "env="+kv)
 	}
-	want = append([]string{vmmLoader, "-freq", "2600"}, append(want, l.bootWords(true)...)...)
+	want = append([]string{vmmLoader, "-freq", "2600"}, append(want, l.bootWords(true, false)...)...)
 	if len(args) > 0 {
 		want = append(append(want, "--"), args...)
 	}

@@ -23,7 +23,7 @@ const (
 	hermitConfigPath = "/etc/runh/config.toml"
 	annotationPrefix = "org.hermit-os.runh."
 
-	minMemoryMiB = 32       // what the smallest Hermit application boots in
+	minMemoryMiB = 44       // what the smallest Hermit application boots in: see pickMemory
 	maxMemoryMiB = 16 << 20 // 16 TiB: more is a mistake in the unit
 	maxVCPUs     = 255
 )
@@ -44,6 +44,7 @@ type hermitConfig struct {
 	allowImageVMM    bool
 	allowVMPaths     bool
 	quiet            string
+	variables        string
 }
 
 // hermitSettings is what one container asks for in its annotations; the zero value of a field means
@@ -62,6 +63,7 @@ type hermitSettings struct {
 	identity   string // of a restored guest: "renewed" or "kept"
 	loader     string // a path in the image
 	quiet      string // "off", "kernel" or "all"
+	variables  string // "all": it must get all of them, or "fitting"
 	template   templateSettings
 	imageVMM   bool // QEMU of the image
 
@@ -183,6 +185,8 @@ func (c *hermitConfig) set(key string, v any) error {
 		c.allowVMPaths = boolean()
 	case "quiet":
 		str(&c.quiet, checkQuiet)
+	case "variables":
+		str(&c.variables, checkVariables)
 	default:
 		return fmt.Errorf("unknown key %q%s: allowed are %s", key, didYouMean(key, configKeys(), ""), strings.Join(configKeys(), ", "))
 	}
@@ -191,12 +195,12 @@ func (c *hermitConfig) set(key string, v any) error {
 
 // configKeys are the settings that config.toml can make.
 func configKeys() []string {
-	return []string{"kvm", "smp", "memory_size", "accel", "machine", "cpu", "loader", "hermit_env", "network", "share", "allow_annotations", "allow_image_vmm", "allow_vm_paths", "quiet"}
+	return []string{"kvm", "smp", "memory_size", "accel", "machine", "cpu", "loader", "hermit_env", "network", "share", "allow_annotations", "allow_image_vmm", "allow_vm_paths", "quiet", "variables"}
 }
 
 // annotationNames are the settings that a container can ask for.
 func annotationNames() []string {
-	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "network_identity", "ports", "quiet", "share", "smp", "template", "template_at", "vmm"}
+	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "network_identity", "ports", "quiet", "share", "smp", "template", "template_at", "variables", "vmm"}
 }
 
 // readAnnotations takes a container's own settings.
@@ -250,6 +254,9 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 	case "quiet":
 		s.quiet = v
 		return checkQuiet(name, v)
+	case "variables":
+		s.variables = v
+		return checkVariables(name, v)
 	case "template":
 		return s.template.setName(name, v)
 	case "template_at":
@@ -301,7 +308,10 @@ func checkAccel(name, v string) error { return checkWord(name, v, "auto", "kvm",
 
 func checkMachine(name, v string) error { return checkWord(name, v, "auto", "microvm", "pc", "q35") }
 
-func checkQuiet(name, v string) error    { return checkWord(name, v, "off", "kernel", "all") }
+func checkQuiet(name, v string) error { return checkWord(name, v, "off", "kernel", "all") }
+func checkVariables(name, v string) error {
+	return checkWord(name, v, "all", "fitting")
+}
 func checkIdentity(name, v string) error { return checkWord(name, v, "renewed", "kept") }
 
 func checkShare(name, v string) error { return checkWord(name, v, "auto", "rootfs", "none") }

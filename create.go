@@ -78,6 +78,7 @@ func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*c
 			return nil, err
 		}
 	}
+	g.tellLosses()
 	return c, nil
 }
 

@@ -204,6 +204,34 @@ func (a *hermitApp) readNotes(b []byte) {
 // contains says whether one of these short texts is in the application, or may be: a file that is too large
 // to be searched, or shrinks meanwhile, could hold anything.
 func (a *hermitApp) contains(texts ...string) (bool, error) {
+	found := false
+	whole, err := a.scan(func(b []byte) bool {
+		for _, text := range texts {
+			found = found || bytes.Contains(b, []byte(text))
+		}
+		return found
+	})
+	return found || !whole, err
+}
+
+// finds says of each of these short texts whether it is in the application for certain.
+func (a *hermitApp) finds(texts ...string) ([]bool, error) {
+	found, left := make([]bool, len(texts)), len(texts)
+	_, err := a.scan(func(b []byte) bool {
+		for i, text := range texts {
+			if !found[i] && bytes.Contains(b, []byte(text)) {
+				found[i] = true
+				left--
+			}
+		}
+		return left == 0
+	})
+	return found, err
+}
+
+// scan shows the application's texts to look, in pieces that overlap, until that has seen enough. whole is false
+// for a file that is too large to be searched, or has shrunk.
+func (a *hermitApp) scan(look func(b []byte) (enough bool)) (whole bool, err error) {
 	const overlap = 64
 	buf := make([]byte, 256<<10)
 	left := int64(maxScan)
@@ -211,26 +239,24 @@ func (a *hermitApp) contains(texts ...string) (bool, error) {
 		kept := 0
 		for s.len > 0 {
 			if left <= 0 {
-				return true, nil
+				return false, nil
 			}
 			n, err := preadFull(a.file, buf[kept:kept+int(min(s.len, int64(len(buf)-kept)))], s.off)
 			if err != nil {
 				return false, fmt.Errorf("read %s: %w", a.path, err)
 			}
 			if n == 0 {
-				return true, nil
+				return false, nil
 			}
 			s.off, s.len, left = s.off+int64(n), s.len-int64(n), left-int64(n)
 			b := buf[:kept+n]
-			for _, text := range texts {
-				if bytes.Contains(b, []byte(text)) {
-					return true, nil
-				}
+			if look(b) {
+				return true, nil
 			}
 			kept = copy(buf, b[max(0, len(b)-overlap):])
 		}
 	}
-	return false, nil
+	return true, nil
 }
 
 // elfMachineName names the machine of an ELF header of at least 20 bytes.

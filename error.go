@@ -69,7 +69,7 @@ func (g *globals) finish(err error) int {
 		msg = "runh: " + g.verb + ": " + err.Error()
 	}
 	msg = oneLine(msg)
-	g.writeLog(levelError, msg)
+	g.writeLog(levelError, levelError, msg)
 	// With nobody left to read stderr there is nobody to tell.
 	os.Stderr.WriteString(msg + "\n")
 	return code

@@ -6,6 +6,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -98,7 +99,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	vm := guest.vm
 	e.Machine, e.Accel, e.VCPUs, e.Memory, e.BootArgs = vm.Machine, vm.Accel, vm.VCPUs, vm.MemoryMiB, vm.Boot.with(vm.Lease)
 	e.Needs = vm.NeedsMiB
-	e.Dropped = guest.dropped
+	e.Dropped = slices.Concat(guest.left.own, guest.left.added)
 	if limit := memoryLimit(specResources(c.spec)); limit > 0 {
 		e.Limit = limit >> 20
 	}
@@ -170,7 +171,7 @@ func (e *explanation) text() string {
 	line("files", "%s", e.Share)
 	line("boot args", "%s", e.BootArgs)
 	if len(e.Dropped) > 0 {
-		line("left out", "%s: the kernel's command line has no room", strings.Join(e.Dropped, " "))
+		line("left out", "%s: the kernel's command line has no room for them", strings.Join(e.Dropped, " "))
 	}
 	if len(e.NoEffect) > 0 {
 		line("no effect", "%s", strings.Join(e.NoEffect, " "))

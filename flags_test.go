@@ -145,7 +145,7 @@ func TestParseGlobals(t *testing.T) {
 			if x.want.rootless == "" {
 				x.want.rootless = "auto"
 			}
-			if err != nil || g != x.want || !slices.Equal(words, x.words) {
+			if err != nil || !reflect.DeepEqual(g, x.want) || !slices.Equal(words, x.words) {
 				t.Errorf("%+v, %q, %v, want %+v, %q", g, words, err, x.want, x.words)
 			}
 		})

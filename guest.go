@@ -22,10 +22,10 @@ type guest struct {
 
 	uids, gids []specs.LinuxIDMapping // of the user namespace that it runs in
 
-	wish    *templateWish // a template that start makes, nil: none
-	mark    string        // where
-	from    *savedGuest   // what it goes on from, nil: it boots
-	dropped []string      // variables for which the kernel's command line has no room
+	wish *templateWish // a template that start makes, nil: none
+	mark string        // where
+	from *savedGuest   // what it goes on from, nil: it boots
+	left leftOut       // variables that it does not get
 }
 
 const modeAnnotation = annotationPrefix + "mode"
@@ -184,11 +184,13 @@ func (c *creation) planGuest(g *guest, root int) error {
 		names := readResolver(root)
 		g.vm.Lease.DNS = names.names("")
 	}
-	if g.vm.Boot, g.dropped, err = bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, o.tsc.mhz(), room); err != nil {
+	if g.vm.Boot, g.left, err = bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, o.tsc.mhz(), room); err != nil {
 		return err
 	}
-	if len(g.dropped) > 0 {
-		c.g.warnf("process.env: the guest does not get %s: the kernel's command line has room for %d bytes", strings.Join(g.dropped, ", "), room)
+	if c.from == nil { // which has what it was booted with
+		if err := c.checkVariables(g, firstWord(settings.variables, config.variables), room); err != nil {
+			return err
+		}
 	}
 	if w := g.vm.warning(); w != "" {
 		c.g.warnf("%s", w)
@@ -205,6 +207,25 @@ func (c *creation) planGuest(g *guest, root int) error {
 	case settings.template.name != "":
 		line, _, _ := bootArgs(c.spec, g.app, g.vm, settings.kernelArgs, 0, room) // as above, without the frequency
 		return c.findTemplate(g, &settings.template, line.with(g.vm.Lease))
+	}
+	return nil
+}
+
+// checkVariables: a program without its settings does harm, so a variable that does not fit is an error, unless somebody
+// has said that it is none.
+func (c *creation) checkVariables(g *guest, allowed string, room int) error {
+	if len(g.left.added) > 0 {
+		c.g.infof("process.env: the guest does not get %s, which Kubernetes adds", strings.Join(g.left.added, ", "))
+	}
+	names := strings.Join(g.left.own, ", ")
+	switch {
+	case names == "":
+	case !g.vm.Boot.Variables:
+		c.g.lossf("process.env: the guest does not get %s: its kernel takes no variables (they need Hermit 0.10)", names)
+	case allowed != "fitting":
+		return fmt.Errorf("process.env: the kernel's command line has room for %d bytes, and not for %s (the annotation %svariables = \"fitting\" leaves these out)", room, names, annotationPrefix)
+	default:
+		c.g.lossf("process.env: the guest does not get %s: the kernel's command line has room for %d bytes", names, room)
 	}
 	return nil
 }

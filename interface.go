@@ -211,6 +211,8 @@ type uplink struct {
 	more    string     // what a guest with this address alone would not have: "" for nothing
 }
 
+var errNoInterface = errors.New("there is no interface that is up, but the loopback")
+
 // uplink chooses: the interface of the default route, else of the first route with a gateway, else the
 // first with an address.
 func (n *network) uplink() (*uplink, error) {
@@ -247,7 +249,7 @@ func (n *network) uplink() (*uplink, error) {
 	}
 	if u.netInterface == nil {
 		if len(others) == 0 {
-			return nil, errors.New("there is no interface that is up, but the loopback")
+			return nil, errNoInterface
 		}
 		return nil, fmt.Errorf("there is no interface with an IPv4 address: %s", strings.Join(others, ", "))
 	}

@@ -31,16 +31,22 @@ func (l *lease) mask() string {
 	return netip.AddrFrom4([4]byte{byte(m >> 24), byte(m >> 16), byte(m >> 8), byte(m)}).String()
 }
 
-// bootWords are the lease on a kernel's command line. Variables are for kernels since 0.10.
-func (l *lease) bootWords(variables bool) []string {
+// bootWords are the lease on a kernel's command line. Variables are for kernels since 0.10. One that asks by DHCP hears all
+// but the MTU there; it takes the words for a mistake, and warns about them at each boot.
+func (l *lease) bootWords(variables, dhcp bool) []string {
 	var w []string
 	if variables {
 		for i, server := range l.DNS {
-			w = append(w, "env=HERMIT_DNS"+strconv.Itoa(i+1)+"="+server)
+			if !dhcp {
+				w = append(w, "env=HERMIT_DNS"+strconv.Itoa(i+1)+"="+server)
+			}
 		}
 		if l.MTU != ethernetMTU {
 			w = append(w, "env=HERMIT_MTU="+strconv.Itoa(l.MTU))
 		}
+	}
+	if dhcp {
+		return w
 	}
 	w = append(w, "-ip", l.IP)
 	if l.Gateway != "" {

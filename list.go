@@ -8,6 +8,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -28,6 +29,9 @@ type containerView struct {
 	Owner       string            `json:"owner"`
 }
 
+// lossAnnotation is one that "state" adds: a line for each thing that the container was asked for and does not have.
+const lossAnnotation = annotationPrefix + "warnings"
+
 func (c *container) view() (containerView, error) {
 	status, err := c.status()
 	v := containerView{
@@ -36,6 +40,13 @@ func (c *container) view() (containerView, error) {
 	}
 	if status == "stopped" {
 		v.Pid = 0
+	}
+	if len(c.Losses) > 0 {
+		v.Annotations = maps.Clone(c.Annotations)
+		if v.Annotations == nil {
+			v.Annotations = map[string]string{}
+		}
+		v.Annotations[lossAnnotation] = strings.Join(c.Losses, "\n")
 	}
 	return v, err
 }

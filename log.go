@@ -2,9 +2,12 @@
 //
 // What engines rely on:
 //   - At the default level a failed command writes exactly one line, of level
-//     "error", as its last; a successful one writes nothing. podman reads the
-//     whole file as one JSON object, and the shim takes the last "error" line of
-//     a file that all commands on one container share.
+//     "error", as its last. podman reads the whole file as one JSON object, and
+//     the shim takes the last "error" line of a file that all commands on one
+//     container share.
+//   - A successful one writes nothing but what a container was asked for and
+//     does not have (lossf), of level "warning". Engines read the file only
+//     when a command has failed; "state" has the same lines as an annotation.
 //   - A JSON line is {"level","msg","time"}, time in RFC 3339: one other form
 //     and the shim gives up on the file.
 //   - The file is opened for appending, for each line, and never truncated. If
@@ -60,7 +63,25 @@ func (g *globals) maxLevel() level {
 	return levelError
 }
 
-func (g *globals) warnf(format string, args ...any)  { g.logf(levelWarn, format, args...) }
+func (g *globals) warnf(format string, args ...any) { g.logf(levelWarn, format, args...) }
+
+// lossf notes something that the user asked for and does not get. tellLosses writes it.
+func (g *globals) lossf(format string, args ...any) {
+	g.losses = append(g.losses, fmt.Sprintf(format, args...))
+}
+
+// tellLosses is for a command that has succeeded: a failed one writes its error alone.
+func (g *globals) tellLosses() {
+	most := g.maxLevel()
+	if g.logLevel == "" {
+		most = max(most, levelWarn)
+	}
+	for _, loss := range g.losses {
+		g.logUpTo(most, levelWarn, loss)
+	}
+	g.losses = nil
+}
+
 func (g *globals) infof(format string, args ...any)  { g.logf(levelInfo, format, args...) }
 func (g *globals) debugf(format string, args ...any) { g.logf(levelDebug, format, args...) }
 
@@ -68,16 +89,20 @@ func (g *globals) logf(l level, format string, args ...any) {
 	if l > g.maxLevel() && !g.debugLog {
 		return
 	}
-	msg := fmt.Sprintf(format, args...)
-	g.writeLog(l, msg)
-	if g.log == "" && (!g.quietStderr || g.debug) && l <= g.maxLevel() {
+	g.logUpTo(g.maxLevel(), l, fmt.Sprintf(format, args...))
+}
+
+// logUpTo writes a line that is wanted if it is no less important than most.
+func (g *globals) logUpTo(most, l level, msg string) {
+	g.writeLog(most, l, msg)
+	if g.log == "" && (!g.quietStderr || g.debug) && l <= most {
 		os.Stderr.Write(logLine("text", l, msg, time.Now()))
 	}
 }
 
 // writeLog appends one line to the files that want it.
-func (g *globals) writeLog(l level, msg string) {
-	if g.log != "" && l <= g.maxLevel() {
+func (g *globals) writeLog(most, l level, msg string) {
+	if g.log != "" && l <= most {
 		appendLine(g.log, 0o644, logLine(g.logFormat, l, msg, time.Now()))
 	}
 	if g.debugLog && g.root != "" {

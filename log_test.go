@@ -54,7 +54,7 @@ func TestLogLevels(t *testing.T) {
 		g.warnf("w")
 		g.infof("i")
 		g.debugf("d %d", 1)
-		g.writeLog(levelError, "e")
+		g.writeLog(levelError, levelError, "e")
 		data, err := os.ReadFile(dir + "/log")
 		if got := strings.Count(string(data), "\n"); got != want || err != nil {
 			t.Errorf("level %q: %d lines, want %d: %s, %v", name, got, want, data, err)

@@ -54,6 +54,8 @@ type globals struct {
 	quietStderr bool
 	// started names this command's --debug-log file.
 	started time.Time
+	// losses are what lossf has noted.
+	losses []string
 }
 
 // A command is one line of the table that drives dispatch and help.

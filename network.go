@@ -15,6 +15,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -30,6 +31,9 @@ import (
 func (vm *vmConfig) pickNetwork(spec *specs.Spec, c *hermitConfig, s *hermitSettings) error {
 	vm.Network = firstWord(s.network, c.network, "auto")
 	vm.Ports, vm.MTU = s.ports, s.mtu
+	if err := vm.portsByVariable(spec, c); err != nil {
+		return fmt.Errorf("process.env: %w", err)
+	}
 	port, asked := containerEnv(spec, "RUNH_USER_PORT")
 	n := upstreamUserPort
 	if asked {
@@ -60,6 +64,21 @@ func (vm *vmConfig) pickNetwork(spec *specs.Spec, c *hermitConfig, s *hermitSett
 		vm.Lease = &lease{IP: userGuest, Bits: userBits, Gateway: userGateway, MTU: ethernetMTU}
 	}
 	return nil
+}
+
+// portsVariable is the annotation ports, for engines that have no annotations, and counts where that is not given.
+const portsVariable = "RUNH_PORTS"
+
+func (vm *vmConfig) portsByVariable(spec *specs.Spec, c *hermitConfig) (err error) {
+	v, ok := containerEnv(spec, portsVariable)
+	switch {
+	case !ok || len(vm.Ports) > 0:
+		return nil
+	case c.allowAnnotations != nil && !slices.Contains(*c.allowAnnotations, "ports"):
+		return fmt.Errorf("%s: allow_annotations in this host's configuration does not have ports", portsVariable)
+	}
+	vm.Ports, err = parsePorts(portsVariable, v)
+	return err
 }
 
 // Whose network namespace a container is in.
@@ -174,7 +193,11 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 		}
 	}
 	if mode == "direct" && none != nil {
-		g.warnf("network: %v; the guest starts without a network", none)
+		tell := g.lossf
+		if errors.Is(none, errNoInterface) { // as with docker run --network none
+			tell = g.warnf
+		}
+		tell("network: %v; the guest starts without a network", none)
 		if vm.Saved == nil && !vm.Card {
 			return nil, nil
 		}
@@ -198,6 +221,9 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 	mtu := ethernetMTU
 	if none == nil {
 		mtu = up.mtu
+	}
+	if len(vm.Ports) == 0 && !a.takeRest(l) {
+		g.lossf("network: another guest in this network namespace has all ports that nobody has asked for, so this one is not reached from outside: give it ports, by the annotation %sports or the variable %s", annotationPrefix, portsVariable)
 	}
 	return a, a.shared(l, vm, mtu, stableMAC(g.root, c.ID), names)
 }

@@ -76,7 +76,7 @@ func TestLeaseOfUplink(t *testing.T) {
 		{"10.0.0.2/32", "", "-ip 10.0.0.2 -mask 255.255.255.255"},
 	} {
 		l := up(tt.address, tt.gateway).lease(&resolver{})
-		if got := strings.Join(l.bootWords(false), " "); got != tt.want || l.MAC != "02:00:00:ab:00:01" || l.MTU != 1450 {
+		if got := strings.Join(l.bootWords(false, false), " "); got != tt.want || l.MAC != "02:00:00:ab:00:01" || l.MTU != 1450 {
 			t.Errorf("%s by %s: %+v, %s", tt.address, tt.gateway, l, got)
 		}
 	}

@@ -64,6 +64,9 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 		if vm.Machine != "microvm" {
 			device += ",romfile=" // no network boot
 		}
+		if vm.usesTap() && !vm.offersTSO() {
+			device += ",guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
+		}
 		a = append(a, "-netdev", netdev, "-device", device)
 	}
 	if vm.Share != "" {
@@ -71,8 +74,8 @@ func qemuArgs(vm *vmConfig, qmp int) []string {
 		a = append(a, "-object", fmt.Sprintf("memory-backend-memfd,id=memory,size=%dM,share=on", vm.MemoryMiB), "-machine", "memory-backend=memory",
 			"-chardev", "socket,id=share,fd="+strconv.Itoa(vmmShare), "-device", "vhost-user-fs-"+strings.TrimSuffix(bus, ",disable-legacy=on")+",queue-size=1024,chardev=share,tag="+vm.Share)
 	}
-	if vm.Machine != "microvm" {
-		// Without RDSEED, which TCG lacks, this is the guest's only source of randomness.
+	if vm.RNG {
+		// Behind the others, see above. Without RDSEED, which TCG lacks, this is the guest's only source of randomness.
 		a = append(a, "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-"+bus+",rng=rng0")
 	}
 	if vm.PVH {

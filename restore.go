@@ -121,7 +121,7 @@ func cardOf(network string) string {
 
 // goOn has the guest go on from a state, instead of booting.
 func (g *guest) goOn(s *savedGuest) {
-	g.from, g.dropped = s, nil
+	g.from, g.left = s, leftOut{}
 	vm := g.vm
 	vm.Incoming, vm.Saved = true, s.VM.Lease
 	vm.Boot, vm.Lease = bootLine{Front: s.VM.Append, Whole: true}, nil

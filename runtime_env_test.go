@@ -23,7 +23,7 @@ func TestExplain(t *testing.T) {
 	c := r.guest("app", []string{"exit", "5"}, func(s *specs.Spec) {
 		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit}
 		s.Process.Env = append(s.Process.Env, "COLOUR=green", "LONG="+strings.Repeat("x", 500))
-	}).loader("loader-4k")
+	}, annotated("variables", "fitting")).loader("loader-4k")
 	c.write()
 	res := r.do("explain", "--bundle", c.dir, "--format", "json").ok()
 	var e explanation

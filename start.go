@@ -104,9 +104,11 @@ func (c *container) begin(g *globals, spec *specs.Spec) error {
 		g.warnf("network: ask for the gateway: %v", err) // the guest will, sooner or later
 	}
 	c.Phase = phaseRunning
+	c.Losses = append(c.Losses, g.losses...)
 	if err := c.save(); err != nil {
 		return err
 	}
+	g.tellLosses()
 	return c.runPoststart(spec) // runtime-spec, runtime.md, lifecycle step 9: its failure ends the container
 }
 

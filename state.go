@@ -55,6 +55,7 @@ type state struct {
 	Created        time.Time         `json:"created"`
 	Owner          string            `json:"owner"`
 	Annotations    map[string]string `json:"annotations,omitempty"`
+	Losses         []string          `json:"losses,omitempty"` // what it was asked for and does not have
 	Cgroup         cgroupState       `json:"cgroup"`
 	Rdt            *rdtState         `json:"rdt,omitempty"`
 	CallersKeyring bool              `json:"callersKeyring,omitempty"` // create had --no-new-keyring

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
@@ -124,6 +125,27 @@ func (t *tap) claim(l links, ports []portForward) error {
 		}
 	}
 	return nil
+}
+
+// restName marks the tap of the guest that has the ports of nobody: see sharedRules.
+const restName = "runh-port-rest"
+
+// takeRest says whether the guest is the first in its namespace to have no ports of its own. One whose QEMU is just dying is
+// given a moment; a name like this of somebody else's means nothing.
+func (t *tap) takeRest(l links) bool {
+	for end := time.Now().Add(200 * time.Millisecond); ; time.Sleep(10 * time.Millisecond) {
+		_, err := l.execute(unix.RTM_NEWLINKPROP, netlink.Acknowledge|netlink.Create|netlink.Excl|netlink.Append, linkHeader(t.index, 0, 0),
+			nested(unix.IFLA_PROP_LIST, textAttr(unix.IFLA_ALT_IFNAME, restName)))
+		if !errors.Is(err, unix.EEXIST) {
+			return true // without such names (Linux 5.5) nobody knows
+		}
+		if i, err := l.find(0, restName); err == nil && !i.isGuests() {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
 }
 
 // taken is what another guest has: possibly one whose QEMU is just dying.

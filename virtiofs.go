@@ -67,7 +67,7 @@ func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv) (
 	case problem != "" && s.rootfs:
 		return nil, fmt.Errorf("share is \"rootfs\": %s", problem)
 	case problem != "":
-		c.g.warnf("the guest does not see the container's volumes: %s", problem)
+		c.g.lossf("the guest does not see the container's volumes: %s", problem)
 		return nil, nil
 	}
 	found, err := app.contains("virtio-fs")
@@ -75,24 +75,24 @@ func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv) (
 		return nil, err
 	}
 	if !found {
-		c.g.warnf("the guest does not see the container's files: %s has no virtio-fs driver", app.path)
+		c.g.lossf("the guest does not see the container's files: %s has no virtio-fs driver", app.path)
 		if !s.rootfs {
 			return nil, nil
 		}
 	}
-	s.place(volumes, s.daemon.Rust && app.atLeast(0, 10), c.g.warnf)
+	s.place(volumes, s.daemon.Rust && app.atLeast(0, 10), c.g.lossf)
 	if !s.rootfs && len(s.volumes) == 0 {
 		return nil, nil
 	}
 	if !s.daemon.Rust {
-		c.g.warnf("virtiofsd %s refuses the names that Hermit's kernels use, whole paths: install the one that is written in Rust", s.daemon.Path)
+		c.g.lossf("virtiofsd %s refuses the names that Hermit's kernels use, whole paths: install the one that is written in Rust", s.daemon.Path)
 	}
 	return s, nil
 }
 
 // place chooses the tag and the volumes that have a place under it. ownPaths says that the tag may be "/";
 // kernels before 0.8 do not know it.
-func (s *sharePlan) place(volumes []volume, ownPaths bool, warnf func(string, ...any)) {
+func (s *sharePlan) place(volumes []volume, ownPaths bool, lossf func(string, ...any)) {
 	if s.rootfs && !ownPaths {
 		return
 	}
@@ -103,7 +103,7 @@ func (s *sharePlan) place(volumes []volume, ownPaths bool, warnf func(string, ..
 			continue
 		case ownPaths && (top == "tmp" || top == "proc" || top == "dev" || rest == "" && !v.dir):
 			if !s.rootfs {
-				warnf("the guest does not see the volume %s: Hermit can mount directories only, and not /tmp, /proc or /dev", v.dest)
+				lossf("the guest does not see the volume %s: Hermit can mount directories only, and not /tmp, /proc or /dev", v.dest)
 			}
 			continue
 		case slices.ContainsFunc(s.volumes, func(above volume) bool { return strings.HasPrefix(v.dest, above.dest+"/") }):

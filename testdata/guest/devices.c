@@ -79,8 +79,13 @@ volatile uint32_t *mmio_slot(int i)
 void devices_init(void)
 {
 	for (int i = 0; i < MMIO_SLOTS; i++)
-		if (mmio_slot(i)[0] == MMIO_MAGIC && mmio_slot(i)[1] == 2 && mmio_slot(i)[2])
+		if (mmio_slot(i)[0] == MMIO_MAGIC && mmio_slot(i)[1] == 2 && mmio_slot(i)[2]) {
 			klog(INFO, "mmio", "Found virtio device %u in slot %d", mmio_slot(i)[2], i);
+#ifdef NEW
+			if (mmio_slot(i)[2] == 4)
+				klog(INFO, "mmio", "Virtio rng driver initialized.");
+#endif
+		}
 }
 
 /* A legacy device (version 1) is shown but would not be used. */

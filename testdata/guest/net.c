@@ -7,7 +7,7 @@
 #include "net.h"
 #include "virtio.h"
 
-enum { F_MAC = 1 << 5 };
+enum { F_MAC = 1 << 5, F_GUEST_CSUM = 1 << 1, F_GUEST_TSO4 = 1 << 7, F_GUEST_TSO6 = 1 << 8 };
 enum { BUFFERS = 32, BUFFER_SIZE = 2048, VIRTIO_HEADER = 12 };
 enum { ARP = 0x0806, IPV4 = 0x0800 };
 enum { PATIENCE_US = 3000000, AGAIN_US = 250000 };
@@ -59,6 +59,27 @@ static void offer_rx(int i)
 	rx_owner[virtq_add(&rx, NULL, 0, &p, 1)] = i;
 }
 
+#ifdef NEW
+static void dhcp(void);
+
+/*
+ * Where whole streams of segments may come at once, each buffer has 65,589 bytes, and Hermit's heap, a tenth of
+ * the memory, must hold a queue of them. This driver then does without after all.
+ */
+static void large_buffers(void)
+{
+	uint64_t memory = 0, queue;
+
+	if (!virtio_open(&card, VIRTIO_NET, F_MAC | F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6) || !(card.features & (F_GUEST_TSO4 | F_GUEST_TSO6)))
+		return;
+	for (int i = 0; i < boot.memory_count; i++)
+		memory += boot.memory[i].end - boot.memory[i].start;
+	queue = transport_select(&card, 0);
+	if (queue * 65589 > memory / 10)
+		panic("memory allocation of 65589 bytes failed");
+}
+#endif
+
 /* The address comes from the boot arguments or not at all: then DHCP may bring it. */
 static void start(void)
 {
@@ -67,6 +88,9 @@ static void start(void)
 	if (up)
 		return;
 	up = true;
+#ifdef NEW
+	large_buffers();
+#endif
 	if (!virtio_open(&card, VIRTIO_NET, F_MAC)) {
 		print("no network card\n");
 		shut_down(3, STATUS_LINE);
@@ -88,6 +112,15 @@ static void start(void)
 	if (env_var("HERMIT_MTU"))
 		parse_int(env_var("HERMIT_MTU"), &mtu);
 	net.mtu = mtu < MAX_MTU ? mtu : MAX_MTU;
+#ifdef NEW
+	if (env_var("HERMIT_IP")) {
+		klog(WARN, "device", "HERMIT_IP was set to %s, but Hermit was built with DHCPv4.", env_var("HERMIT_IP"));
+		klog(WARN, "device", "HERMIT_IP will be overwritten if a DHCP configuration is acquired.");
+	}
+	dhcp();
+	net.mtu = mtu < MAX_MTU ? mtu : MAX_MTU; /* Hermit does not ask for option 26 */
+	klog(INFO, "network", "DHCP config acquired!");
+#endif
 }
 
 /* A buffer for a frame, behind the device's header; there is always one, sooner or later. */

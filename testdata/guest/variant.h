@@ -3,6 +3,7 @@
  *   PCI            features pci and acpi: drivers on PCI only, needs an RSDP
  *   OLD            kernel 0.6: no version note, no env=, ACPI exit first; implies PCI
  *   PVH            bootable without a loader, and only so: a Xen note, neither GNU's nor HERMIT's
+ *   NEW            a kernel of August 2026: DHCP, a driver for virtio-rng, large receive buffers
  *   ENTRY_VERSION  what the HERMIT note says, 4 unless a loader shall refuse it
  */
 #ifndef VARIANT_H
