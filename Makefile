@@ -11,8 +11,11 @@ build:
 
 deps:
 	@sh testdata/deps.sh
+	@sh testdata/hermit/fetch.sh binaries virtiofsd tree
 
-demo: deps build
+demo: build
+	@sh testdata/deps.sh
+	@sh testdata/hermit/fetch.sh binaries
 	@sh testdata/demo.sh
 
 # go test without a package name shows its summary also when all is well: how many were skipped, and why.

@@ -134,6 +134,9 @@ func (e *guestEnd) code() (int, string) {
 	}
 	switch e.status {
 	case 3:
+		if e.kernelPanic && !e.hasStatus { // kernels before 0.7 end QEMU with 3 whatever has happened
+			return 1, "the kernel panicked"
+		}
 		return 0, "exit status 0"
 	case 1:
 		if e.hasStatus && e.exitStatus != 0 {

@@ -134,6 +134,8 @@ func TestGuestEndCode(t *testing.T) {
 		{"old failure", with(status(1)), 1, ""},
 		{"old failure, silent", with(both(status(1), silent)), 1, ""},
 		{"older: power off", with(both(status(0), reason("guest-shutdown"))), 0, "the guest powered off"},
+		{"older: 3 after a panic", with(both(status(3), kernelPanic)), 1, "the kernel panicked"},
+		{"3 after a panic that was only printed", with(both(status(3), line(0), kernelPanic)), 0, ""},
 		{"older: power off after a panic", with(both(status(0), reason("guest-shutdown"), kernelPanic)), 1, ""},
 		// crashes
 		{"triple fault", with(both(status(0), reason("guest-reset"))), 134, "the guest crashed"},

@@ -42,7 +42,11 @@ func newHermit(t *testing.T) *rt {
 	}
 	_, err := exec.LookPath("qemu-system-x86_64")
 	needs(t, err == nil, "qemu-system-x86_64")
-	return newRT(t)
+	r := newRT(t)
+	if dir := rtHermitEnv(); dir != "" {
+		r.global = append(r.global, "--hermit-env", dir)
+	}
+	return r
 }
 
 // guest is a bundle with one of the stand-in's images as /hermit/app, and its loader beside it: no other file.

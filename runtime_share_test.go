@@ -1,4 +1,4 @@
-// Files of the container in the guest, with the stand-in's virtio-fs client and the host's virtiofsd: what it sees and may write, what a
+// Files of the container in the guest, with the stand-in's virtio-fs client and the host's virtiofsd (or another: TestHermitOtherEnvironments): what it sees and may write, what a
 // hostile image or guest reaches, how virtiofsd is confined, and how it ends.
 package main
 
@@ -18,7 +18,7 @@ import (
 
 func newShare(t *testing.T) *rt {
 	t.Helper()
-	needs(t, hostVirtiofsd() != nil, "virtiofsd")
+	needs(t, rtVirtiofsd() != nil, "virtiofsd")
 	return newHermit(t)
 }
 
@@ -35,7 +35,7 @@ func volumeAt(source, dest, options string) func(*specs.Spec) {
 
 // volumePath is where the guest has a volume: at its own path where virtiofsd is the one that Hermit's kernels can use it with.
 func volumePath(p string) string {
-	if hostVirtiofsd().Rust {
+	if rtVirtiofsd().Rust {
 		return p
 	}
 	return "/root" + p

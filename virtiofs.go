@@ -230,14 +230,15 @@ func shareSeccomp() *specs.LinuxSeccomp {
 	return s
 }
 
-// Seen with strace in QEMU 7.2's virtiofsd and in virtiofsd 1.14; and what their other requests need.
+// Seen with strace in QEMU 7.2's virtiofsd, in virtiofsd 1.14 and in Debian's build of it, which asks whether what it was given is a
+// socket (getsockopt) and shuts it down at the end; and what their other requests need.
 const shareSyscalls = `
 accept accept4 access arch_prctl brk capget capset chdir chroot clock_gettime clock_nanosleep close close_range copy_file_range
 dup dup2 dup3 epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 execve exit exit_group
 faccessat faccessat2 fallocate fchdir fchmod fchmodat fchown fchownat fdatasync flock fstat fstatfs fsync ftruncate futex
-getcwd getdents64 getegid geteuid getgid getgroups getpid getppid getrandom getresgid getresuid getrlimit gettid gettimeofday getuid
+getcwd getdents64 getegid geteuid getgid getgroups getpid getppid getrandom getresgid getresuid getrlimit getsockopt gettid gettimeofday getuid
 linkat lseek lstat madvise membarrier mkdirat mknodat mmap mprotect mremap munmap nanosleep newfstatat
 open openat openat2 poll ppoll pread64 preadv preadv2 pwrite64 pwritev pwritev2
 read readlink readlinkat readv recvmsg renameat renameat2 restart_syscall rseq rt_sigaction rt_sigprocmask rt_sigreturn
-sched_getaffinity sched_yield seccomp sendmsg setgroups setresgid setresuid set_robust_list set_tid_address sigaltstack
+sched_getaffinity sched_yield seccomp sendmsg setgroups setresgid setresuid set_robust_list set_tid_address shutdown sigaltstack
 stat statfs statx symlinkat syncfs sysinfo tgkill umask uname unlinkat utimensat write writev`

@@ -3,7 +3,9 @@
 set -eu
 
 packages="gcc libc6-dev make ca-certificates curl jq iproute2 iptables nftables procps util-linux strace
-	busybox-static qemu-system-x86 docker.io containerd containernetworking-plugins runc crun podman conmon uidmap criu bats gawk libseccomp-dev pkg-config zsh fish systemd dbus apparmor"
+	busybox-static qemu-system-x86 docker.io containerd containernetworking-plugins runc crun podman conmon uidmap criu bats gawk libseccomp-dev libcap-ng-dev pkg-config zsh fish systemd dbus apparmor"
+# For testdata/hermit. Debian 12's package cargo is too old for today's crates.
+command -v cargo >/dev/null || packages="$packages cargo-web"
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"
