@@ -189,8 +189,8 @@ func TestCheckResources(t *testing.T) {
 	}{
 		{"nothing", nil, ""},
 		{"zeros are not asked for", &specs.LinuxResources{
-			Pids: &specs.LinuxPids{Limit: num(0)}, BlockIO: &specs.LinuxBlockIO{Weight: new(uint16(0))},
-			CPU: &specs.LinuxCPU{RealtimeRuntime: num(0)}, Network: &specs.LinuxNetwork{ClassID: new(uint32(0))},
+			BlockIO: &specs.LinuxBlockIO{Weight: new(uint16(0))},
+			CPU:     &specs.LinuxCPU{RealtimeRuntime: num(0)}, Network: &specs.LinuxNetwork{ClassID: new(uint32(0))},
 		}, ""},
 		{"pids", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: num(5)}}, "linux.resources.pids.limit needs the pids controller, which cgroup v1 does not have here (it has: cpu, cpuacct, memory, devices, name=systemd)"},
 		{"hugetlb", &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB"}}}, "linux.resources.hugepageLimits needs the hugetlb controller"},

@@ -162,7 +162,9 @@ options:
 			r.remount = r.remount || o.remount
 			continue options
 		}
-		r.data = append(r.data, word)
+		if word != "" { // as in an empty list that somebody has joined and split again
+			r.data = append(r.data, word)
+		}
 	}
 	if r.fstype == "bind" || r.fstype == "rbind" {
 		r.recursive = r.recursive || r.fstype == "rbind"

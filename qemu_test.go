@@ -35,7 +35,7 @@ func TestQEMUArgs(t *testing.T) {
 			vmConfig{Machine: "microvm", Accel: "kvm", CPU: "host", VCPUs: 2, MemoryMiB: 64, Network: "direct", Vhost: true, Lease: &lease{MAC: "02:00:00:00:00:01", IP: "10.0.0.9", Bits: 24, MTU: 1500}},
 			head + "-M microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off -global virtio-mmio.force-legacy=off -bios qboot.rom" +
 				" -accel kvm -cpu host -smp 2 -m 64" + middle +
-				"-netdev tap,id=net0,fd=100,vhost=on,vhostfd=102 -device virtio-net-device,netdev=net0,mac=02:00:00:00:00:01" +
+				"-netdev tap,id=net0,fd=100,vhost=on,vhostfd=101 -device virtio-net-device,netdev=net0,mac=02:00:00:00:00:01" +
 				" -kernel /loader -initrd /app -append -ip 10.0.0.9 -mask 255.255.255.0",
 		},
 		{

@@ -396,14 +396,22 @@ func tapInNowhere(t *testing.T) *os.File {
 	t.Helper()
 	var tap *tap
 	done := make(chan error)
-	go func() { // a thread that is not used again
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
+	go func() {
+		runtime.LockOSThread() // for good if it cannot come back
+		here, err := os.Open("/proc/thread-self/ns/net")
+		if err == nil {
+			defer here.Close()
+			err = unix.Unshare(unix.CLONE_NEWNET)
+		}
 		if err == nil {
 			var l links
 			if l, err = dialLinks(0); err == nil {
 				tap, err = openTap(l)
 				l.Close()
+			}
+			// Even a thread that is given up stays if it is the first, whose namespaces are /proc/self's.
+			if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back == nil {
+				runtime.UnlockOSThread()
 			}
 		}
 		done <- err
