@@ -47,7 +47,8 @@ func readHermit(f *os.File, size int64, p string) (*hermitApp, error) {
 		return nil, notHermit(err.Error())
 	}
 	if n >= 2 && h[0] == 0x1f && h[1] == 0x8b {
-		return nil, notHermit("it is gzip-compressed, an image for uhyve; QEMU needs the plain ELF file")
+		// For Linux it is no program either. uhyve unpacks one itself; Hermit's loaders and kernels do not yet.
+		return nil, errors.New("it is gzip-compressed: Linux cannot run it, and of a Hermit image (a tar with hermit.toml, for uhyve) QEMU needs the ELF file inside")
 	}
 	if n < 8 || string(h[:4]) != "\x7fELF" || h[7] != hermitOSABI {
 		switch {

@@ -161,7 +161,7 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.env, err = c.chooseEnv(settings, root, envDir); err != nil {
 		return err
 	}
-	if g.share, err = c.planShare(o, g.app, g.env); err != nil {
+	if g.share, err = c.planShare(o, g.app, g.env, root); err != nil {
 		return err
 	}
 	if g.vm, err = newVM(c.spec, config, settings, g.app, g.loader, g.share); err != nil {

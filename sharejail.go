@@ -236,9 +236,13 @@ type sharePart struct {
 	dir    bool
 }
 
-// parts are the places, a directory before what is in it; none if the share is the rootfs itself.
+// parts are the places, a directory before what is in it; none if the share is the rootfs itself. A share that
+// the guest has at /root is that directory, if nothing else is in it.
 func (s *sharePlan) parts() []sharePart {
 	var list []sharePart
+	if s.tag == "root" && len(s.volumes) == 1 && s.volumes[0] == (volume{imageHome, true}) {
+		return []sharePart{{imageHome, "/", true}}
+	}
 	if s.rootfs && len(s.volumes) > 0 {
 		list = append(list, sharePart{"/", "/root", true})
 	}

@@ -7,7 +7,8 @@
 // is called dev makes it panic. Hence:
 //
 //	share = "rootfs"        tag root: the container's rootfs with its mounts is the guest's /root
-//	share = "auto"          tag /: the container's volumes, and nothing else, each at its own path
+//	share = "auto"          tag /: the container's volumes, and nothing else, each at its own path; files in the
+//	                        image's own /root count as a volume there, for upstream's runtime shares that directory
 //	"rootfs" and volumes    tag /: both, the rootfs as the share's directory root
 //
 // They also send a whole path as one name ("/data/x"). The virtiofsd that is written in Rust resolves it
@@ -45,12 +46,20 @@ type volume struct {
 }
 
 // planShare returns nil for a guest that gets no files. A share that was not asked for but only follows
-// from the volumes is no reason to fail: what stands in its way is a warning.
-func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv) (*sharePlan, error) {
+// from the volumes is no reason to fail: what stands in its way is a warning. root is the container's.
+func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv, root int) (*sharePlan, error) {
 	mode := firstWord(o.settings.share, o.config.share, "auto")
 	volumes := userVolumes(c.init.mounts)
-	if mode == "none" || mode == "auto" && len(volumes) == 0 {
+	home := mode == "auto" && !slices.Contains(volumes, volume{imageHome, true}) && filesIn(root, imageHome)
+	if mode == "none" || mode == "auto" && len(volumes) == 0 && !home {
 		return nil, nil
+	}
+	found, err := app.contains("virtio-fs")
+	if err != nil {
+		return nil, err
+	}
+	if home = home && found; mode == "auto" && len(volumes) == 0 && !home {
+		return nil, nil // an application without files misses none, whatever lies in its image
 	}
 	if len(env.image) > 0 { // the image may bring QEMU, and only that
 		env.Virtiofsd = hostVirtiofsd()
@@ -67,12 +76,13 @@ func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv) (
 	case problem != "" && s.rootfs:
 		return nil, fmt.Errorf("share is \"rootfs\": %s", problem)
 	case problem != "":
-		c.g.lossf("the guest does not see the container's volumes: %s", problem)
+		if home {
+			c.g.lossf("the guest does not see the files in the image's /root: %s", problem)
+		}
+		if len(volumes) > 0 {
+			c.g.lossf("the guest does not see the container's volumes: %s", problem)
+		}
 		return nil, nil
-	}
-	found, err := app.contains("virtio-fs")
-	if err != nil {
-		return nil, err
 	}
 	if !found {
 		c.g.lossf("the guest does not see the container's files: %s has no virtio-fs driver", app.path)
@@ -80,7 +90,14 @@ func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv) (
 			return nil, nil
 		}
 	}
-	s.place(volumes, s.daemon.Rust && app.atLeast(0, 10), c.g.lossf)
+	ownPaths := s.daemon.Rust && app.atLeast(0, 10)
+	if problem := c.homeProblem(s, o, ownPaths || len(volumes) == 0); home && problem != "" {
+		c.g.lossf("the guest does not see the files in the image's /root: %s", problem)
+	} else if home {
+		volumes = append(volumes, volume{imageHome, true})
+		slices.SortFunc(volumes, byPath)
+	}
+	s.place(volumes, ownPaths, c.g.lossf)
 	if !s.rootfs && len(s.volumes) == 0 {
 		return nil, nil
 	}
@@ -88,6 +105,36 @@ func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv) (
 		c.g.lossf("virtiofsd %s refuses the names that Hermit's kernels use, whole paths: install the one that is written in Rust", s.daemon.Path)
 	}
 	return s, nil
+}
+
+// imageHome is the directory of the image that upstream's runtime shares.
+const imageHome = "/root"
+
+// homeProblem says why the files in the image's /root are not shared unless somebody asks for them. A share is not
+// for nothing: it rules out a template, and what is restored from a machine without one.
+func (c *creation) homeProblem(s *sharePlan, o *hermitOptions, place bool) string {
+	switch {
+	case c.from != nil || o.settings.template.name != "":
+		return "a machine that shares files cannot be saved or restored"
+	case !s.daemon.Rust:
+		return "virtiofsd " + s.daemon.Path + " refuses the names that Hermit's kernels use, whole paths: install the one that is written in Rust"
+	case !place:
+		return "a kernel before 0.10 can have them or volumes, not both"
+	}
+	return ""
+}
+
+// filesIn says whether a directory of the container has anything in it.
+func filesIn(root int, dir string) bool {
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(root, beneath(dir), &how)
+	if err != nil {
+		return false // most images have none
+	}
+	f := os.NewFile(uintptr(fd), dir)
+	defer f.Close()
+	names, _ := f.Readdirnames(1) // one that cannot be read has nothing for virtiofsd, either
+	return len(names) > 0
 }
 
 // place chooses the tag and the volumes that have a place under it. ownPaths says that the tag may be "/";
@@ -129,9 +176,11 @@ func userVolumes(mounts []mountRequest) []volume {
 			list = append(list, v)
 		}
 	}
-	slices.SortFunc(list, func(a, b volume) int { return strings.Compare(a.dest, b.dest) })
+	slices.SortFunc(list, byPath)
 	return list
 }
+
+func byPath(a, b volume) int { return strings.Compare(a.dest, b.dest) }
 
 // engineMount says whether engines bind something on this path by themselves: names and addresses, secrets,
 // what a container's /dev, /proc and /sys are made of.
@@ -164,8 +213,10 @@ func (s *sharePlan) String() string {
 	if s.rootfs {
 		parts = append(parts, "the rootfs at /root")
 	}
-	for _, v := range s.volumes {
-		parts = append(parts, path.Join(base, v.dest))
+	for _, p := range s.parts() {
+		if p.source != "/" {
+			parts = append(parts, path.Join(base, p.dest))
+		}
 	}
 	return strings.Join(parts, ", ") + ", by " + s.daemon.Path
 }
