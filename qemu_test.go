@@ -35,23 +35,23 @@ func TestQEMUArgs(t *testing.T) {
 			vmConfig{Machine: "microvm", Accel: "kvm", CPU: "host", VCPUs: 2, MemoryMiB: 64, Network: "direct", Vhost: true, Lease: &lease{MAC: "02:00:00:00:00:01", IP: "10.0.0.9", Bits: 24, MTU: 1500}},
 			head + "-M microvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off,acpi=off -global virtio-mmio.force-legacy=off -bios qboot.rom" +
 				" -accel kvm -cpu host -smp 2 -m 64" + middle +
-				"-netdev tap,id=net0,fd=100,vhost=on,vhostfd=101 -device virtio-net-device,netdev=net0,mac=02:00:00:00:00:01" +
+				"-netdev tap,id=net0,fd=100,vhost=on,vhostfd=101 -device virtio-net-device,netdev=net0,mac=02:00:00:00:00:01,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off" +
 				" -kernel /loader -initrd /app -append -ip 10.0.0.9 -mask 255.255.255.0",
 		},
 		{
 			"pc",
-			vmConfig{Machine: "pc", Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 8, Network: "none"},
+			vmConfig{Machine: "pc", RNG: true, Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 8, Network: "none"},
 			head + "-M pc -accel tcg,tb-size=8 -cpu max -smp 1 -m 64" + middle + rng + "-kernel /loader -initrd /app",
 		},
 		{
 			"q35 with a network, no loader",
-			vmConfig{Machine: "q35", Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 8, Network: "user", PVH: true},
+			vmConfig{Machine: "q35", RNG: true, Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 8, Network: "user", PVH: true},
 			head + "-M q35 -accel tcg,tb-size=8 -cpu max -smp 1 -m 64" + middle +
 				"-netdev user,id=net0,net=192.168.76.0/24,dhcpstart=192.168.76.9 -device virtio-net-pci,disable-legacy=on,netdev=net0,romfile= " + rng + "-kernel /app",
 		},
 		{
 			"shared files",
-			vmConfig{Machine: "pc", Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 8, Network: "none", Share: "/"},
+			vmConfig{Machine: "pc", RNG: true, Accel: "tcg", CPU: "max", VCPUs: 1, MemoryMiB: 64, TBSizeMiB: 8, Network: "none", Share: "/"},
 			head + "-M pc -accel tcg,tb-size=8 -cpu max -smp 1 -m 64" + middle +
 				"-object memory-backend-memfd,id=memory,size=64M,share=on -machine memory-backend=memory" +
 				" -chardev socket,id=share,fd=4 -device vhost-user-fs-pci,queue-size=1024,chardev=share,tag=/ " + rng + "-kernel /loader -initrd /app",
