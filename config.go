@@ -45,6 +45,8 @@ type hermitConfig struct {
 	allowVMPaths     bool
 	quiet            string
 	variables        string
+	terminal         string
+	crash            string
 }
 
 // hermitSettings is what one container asks for in its annotations; the zero value of a field means
@@ -64,6 +66,8 @@ type hermitSettings struct {
 	loader     string // a path in the image
 	quiet      string // "off", "kernel" or "all"
 	variables  string // "all": it must get all of them, or "fitting"
+	terminal   string // "cbreak" or "raw"
+	crash      string // "end" or "keep"
 	template   templateSettings
 	imageVMM   bool // QEMU of the image
 
@@ -187,6 +191,10 @@ func (c *hermitConfig) set(key string, v any) error {
 		str(&c.quiet, checkQuiet)
 	case "variables":
 		str(&c.variables, checkVariables)
+	case "terminal":
+		str(&c.terminal, checkTerminal)
+	case "crash":
+		str(&c.crash, checkCrash)
 	default:
 		return fmt.Errorf("unknown key %q%s: allowed are %s", key, didYouMean(key, configKeys(), ""), strings.Join(configKeys(), ", "))
 	}
@@ -195,12 +203,12 @@ func (c *hermitConfig) set(key string, v any) error {
 
 // configKeys are the settings that config.toml can make.
 func configKeys() []string {
-	return []string{"kvm", "smp", "memory_size", "accel", "machine", "cpu", "loader", "hermit_env", "network", "share", "allow_annotations", "allow_image_vmm", "allow_vm_paths", "quiet", "variables"}
+	return []string{"kvm", "smp", "memory_size", "accel", "machine", "cpu", "loader", "hermit_env", "network", "share", "allow_annotations", "allow_image_vmm", "allow_vm_paths", "quiet", "terminal", "crash", "variables"}
 }
 
 // annotationNames are the settings that a container can ask for.
 func annotationNames() []string {
-	return []string{"accel", "cpu", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "network_identity", "ports", "quiet", "share", "smp", "template", "template_at", "variables", "vmm"}
+	return []string{"accel", "cpu", "crash", "kernel_args", "loader", "machine", "memory_size", "mode", "mtu", "network", "network_identity", "ports", "quiet", "share", "smp", "template", "template_at", "terminal", "variables", "vmm"}
 }
 
 // readAnnotations takes a container's own settings.
@@ -257,6 +265,12 @@ func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
 	case "variables":
 		s.variables = v
 		return checkVariables(name, v)
+	case "terminal":
+		s.terminal = v
+		return checkTerminal(name, v)
+	case "crash":
+		s.crash = v
+		return checkCrash(name, v)
 	case "template":
 		return s.template.setName(name, v)
 	case "template_at":
@@ -312,6 +326,8 @@ func checkQuiet(name, v string) error { return checkWord(name, v, "off", "kernel
 func checkVariables(name, v string) error {
 	return checkWord(name, v, "all", "fitting")
 }
+func checkTerminal(name, v string) error { return checkWord(name, v, "cbreak", "raw") }
+func checkCrash(name, v string) error    { return checkWord(name, v, "end", "keep") }
 func checkIdentity(name, v string) error { return checkWord(name, v, "renewed", "kept") }
 
 func checkShare(name, v string) error { return checkWord(name, v, "auto", "rootfs", "none") }

@@ -28,6 +28,7 @@ type explanation struct {
 	Limit    int64    `json:"memoryLimitMiB,omitempty"`
 	Network  string   `json:"network,omitempty"`
 	Share    string   `json:"share,omitempty"`
+	Stdin    string   `json:"stdin,omitempty"`
 	BootArgs string   `json:"bootArgs,omitempty"`
 	Dropped  []string `json:"droppedVariables,omitempty"` // for which the kernel's command line has no room
 	VMM      string   `json:"vmm,omitempty"`              // whose QEMU it is: "host" or "image"
@@ -57,10 +58,13 @@ func cmdExplain(g *globals, args []string) error {
 	return printOut(e.text())
 }
 
+// explainID is the name of a container that will never be.
+const explainID = "explain"
+
 // explain goes the way of create, as far as that only reads. The application
 // is looked for in the rootfs as it lies there: mounts are not made.
 func explain(g *globals, bundle string) (*explanation, error) {
-	c := &creation{g: g, opts: createOptions{bundle: bundle, id: "explain"}}
+	c := &creation{g: g, opts: createOptions{bundle: bundle, id: explainID}}
 	c.child = os.Getpid() // with the id maps of a container without a user namespace: there is no other
 	if err := c.readBundle(); err != nil {
 		return nil, err
@@ -117,6 +121,12 @@ func explain(g *globals, bundle string) (*explanation, error) {
 		e.VMM = "image"
 	}
 	e.Share = guest.share.String()
+	e.Stdin = "the serial line; the guest does not learn where it ends"
+	if reads, err := guest.app.readsSerial(); err != nil {
+		return nil, err
+	} else if !reads {
+		e.Stdin = "not read: the application was built without the feature pci"
+	}
 	e.QEMU = append([]string{guest.env.QEMU}, qemuArgs(vm, vmmQMP)...)
 	e.NoEffect = notForGuests(c, guest.share != nil)
 	return e, nil
@@ -169,6 +179,7 @@ func (e *explanation) text() string {
 	line("memory", "%s", memory)
 	line("network", "%s", e.Network)
 	line("files", "%s", e.Share)
+	line("stdin", "%s", e.Stdin)
 	line("boot args", "%s", e.BootArgs)
 	if len(e.Dropped) > 0 {
 		line("left out", "%s: the kernel's command line has no room for them", strings.Join(e.Dropped, " "))

@@ -195,6 +195,9 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if w := g.vm.warning(); w != "" {
 		c.g.warnf("%s", w)
 	}
+	if err := c.warnStdin(g.app); err != nil {
+		return err
+	}
 	switch {
 	case g.share != nil && (c.from != nil || settings.template.name != ""):
 		return errSharedState
@@ -209,6 +212,27 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return c.findTemplate(g, &settings.template, line.with(g.vm.Lease))
 	}
 	return nil
+}
+
+// warnStdin warns of input that no kernel will read. explain says so by itself.
+func (c *creation) warnStdin(app *hermitApp) error {
+	if c.opts.id == explainID || !c.spec.Process.Terminal && !stdinOpen() {
+		return nil
+	}
+	reads, err := app.readsSerial()
+	if err == nil && !reads {
+		c.g.lossf("stdin: the guest does not read it, because the application was built without the feature pci")
+	}
+	return err
+}
+
+// stdinOpen says whether anything can come on our stdin, which is the container's.
+func stdinOpen() bool {
+	var st unix.Stat_t
+	if unix.Fstat(0, &st) != nil {
+		return false
+	}
+	return st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) // /dev/null
 }
 
 // checkVariables: a program without its settings does harm, so a variable that does not fit is an error, unless somebody

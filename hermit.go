@@ -160,12 +160,15 @@ func openRegular(fd int, p string) (*os.File, *unix.Stat_t, error) {
 	return os.NewFile(uintptr(rfd), p), &st, nil
 }
 
+// pciText is in each kernel that was built with PCI.
+const pciText = " PCI BUS INFORMATION "
+
 // machineFor says which machine the kernel inside can boot on. A kernel built with ACPI panics
 // without its tables, one built with PCI drives nothing else, and a microvm has neither (its PCI
 // bus exists, but with every address 0). The features are told by texts that such kernels contain;
 // in doubt the answer is pc, where the other kernels boot too, only without a network device.
 func (a *hermitApp) machineFor() (string, error) {
-	found, err := a.contains("requires an ACPI-compliant system", " PCI BUS INFORMATION ")
+	found, err := a.contains("requires an ACPI-compliant system", pciText)
 	if err != nil {
 		return "", err
 	}
@@ -174,6 +177,9 @@ func (a *hermitApp) machineFor() (string, error) {
 	}
 	return "microvm", nil
 }
+
+// readsSerial says whether the kernel inside reads the serial line: only those built with PCI take its interrupt.
+func (a *hermitApp) readsSerial() (bool, error) { return a.contains(pciText) }
 
 // atLeast says whether the kernel inside is known to be version major.minor or newer.
 func (a *hermitApp) atLeast(major, minor uint32) bool {

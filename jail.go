@@ -132,6 +132,9 @@ func (p *program) take(files ...*jailFile) {
 func (p *program) forkVMM(j *vmmJail, io *vmmPipes) valueAt {
 	p.at("make the VMM's pipes")
 	io.serialIn, io.serialOut, io.errors, io.qmp = p.pipe(), p.pipe(), p.pipe(), p.socketpair()
+	on := p.alloc(4)
+	p.view(on, 4)[0] = 1
+	p.call(unix.SYS_SETSOCKOPT, io.qmp[0], unix.SOL_SOCKET, unix.SO_PASSCRED, on, 4) // tells the keeper QEMU's pid
 	var child, after label
 	p.at("fork the VMM")
 	// Its mount namespace is a copy from the very start: the init is about to

@@ -69,6 +69,9 @@ type keeper struct {
 	lessor    dhcpAnswer
 
 	stdin, stdout bool // still open
+	listening     bool // the kernel takes what comes on stdin (keeperidle.go)
+	crash         int  // crash...
+	look          idleLook
 	outKind       byte // of stdout: 'p'ipe, 's'ocket, 'n'on-blocking terminal, 'f'ile
 	out           []byte
 	outBuf        [16 << 10]byte
@@ -108,7 +111,8 @@ func keeperMain(args []string) error {
 	k.end.mark = mark
 	if k.incoming {
 		k.end.resume(k.said)
-		k.loader.past = true
+		k.listening = true
+		k.loader.turn.over = true
 	}
 	if k.late {
 		k.tellReady("R") // QEMU comes at start, which waits for it
@@ -158,20 +162,34 @@ func (k *keeper) setup() error {
 	if !k.terminal {
 		return nil
 	}
-	// As QEMU itself would: no echo (the guest echoes), no lines, no signals, no CR to NL. Whether what
-	// the guest prints gets a CR before each NL is the other side's choice, see clearONLCR.
 	if t, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
 		k.tty = t
-		raw := *t
-		raw.Iflag &^= unix.ICRNL | unix.INLCR | unix.IGNCR | unix.IXON | unix.ISTRIP | unix.BRKINT | unix.PARMRK
-		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.IEXTEN | unix.ISIG
-		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
-		unix.IoctlSetTermios(0, unix.TCSETS, &raw) // a terminal that is already gone shows at the next read
+		mode := guestTermios(*t, k.raw)
+		unix.IoctlSetTermios(0, unix.TCSETS, &mode) // a terminal that is already gone shows at the next read
 		if unix.SetNonblock(1, true) == nil {
 			k.outKind = 'n'
 		}
 	}
 	return nil
+}
+
+// guestTermios is the mode of a guest's terminal. The guest echoes, and has no line discipline. So by default the
+// terminal does for it what does not need lines: Enter is a newline, and INTR and QUIT (Ctrl-C, Ctrl-\) are signals,
+// which end the machine. There is no job control. A signal leaves alone what is on its way. Raw, each byte passes as
+// it is. Whether what the guest prints gets a CR before each NL is the other side's choice, see clearONLCR.
+func guestTermios(t unix.Termios, raw bool) unix.Termios {
+	t.Iflag &^= unix.INLCR | unix.IGNCR | unix.IXON | unix.ISTRIP | unix.IGNBRK | unix.BRKINT | unix.PARMRK
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.IEXTEN
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	if raw {
+		t.Iflag &^= unix.ICRNL
+		t.Lflag &^= unix.ISIG
+		return t
+	}
+	t.Iflag |= unix.ICRNL
+	t.Lflag |= unix.ISIG | unix.NOFLSH
+	t.Cc[unix.VSUSP] = 0 // _POSIX_VDISABLE
+	return t
 }
 
 // takeStderr: from here on nobody but the log hears us, and the container's stderr stays open as long as we live.
@@ -220,7 +238,7 @@ func (k *keeper) step() {
 	want(pollQMP, k.qmp, unix.POLLIN, k.state != qmpClosed)
 	want(pollSerialOut, k.serialOut, unix.POLLIN, k.serialOut >= 0 && len(k.out) == 0)
 	want(pollSerialIn, k.serialIn, unix.POLLOUT, k.serialIn >= 0 && len(k.in) > 0)
-	want(pollStdin, 0, unix.POLLIN, running && k.stdin && len(k.in) == 0)
+	want(pollStdin, 0, unix.POLLIN, running && k.listening && k.stdin && len(k.in) == 0)
 	want(pollStdout, 1, unix.POLLOUT, len(k.out) > 0)
 	want(pollErrors, k.vmmErrors.fd, unix.POLLIN, k.vmmErrors.fd >= 0)
 	want(pollShare, k.share, unix.POLLIN, k.share >= 0)
@@ -244,13 +262,17 @@ func (k *keeper) step() {
 	if left := int(max(k.overdue-monotonicMS(), 0)); k.overdue != 0 && (timeout < 0 || left < timeout) {
 		timeout = left
 	}
+	if left := int(max(k.look.at-monotonicMS(), 0)); k.look.at != 0 && (timeout < 0 || left < timeout) {
+		timeout = left
+	}
 	if n, err := unix.Poll(set[:], timeout); err != nil {
 		return // EINTR: if the signal means something, the pipe says so next
 	} else if n == 0 {
 		if k.overdue != 0 {
 			k.missAnswer()
 		}
-		if k.deadline == 0 {
+		k.lookAtMachine()
+		if k.deadline == 0 && !k.idle {
 			k.idle = true
 			dropProgramPages()
 		}
@@ -301,6 +323,7 @@ func (k *keeper) step() {
 	if k.overdue != 0 { // whatever else QEMU does
 		k.missAnswer()
 	}
+	k.lookAtMachine()
 }
 
 // finished: QEMU is gone, and all that it said has been passed on. What could not be started stays

@@ -28,6 +28,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	plan.button = guest.vm.Machine != "microvm"
 	plan.noLoader = guest.vm.Quiet == "all"
 	plan.oldKernel = guest.loader != nil && guest.loader.table == tableUnknown && guest.app.needsRecursiveTable()
+	plan.raw, plan.keepCrash = guest.vm.Terminal == "raw", guest.vm.Crash == "keep"
 	plan.mark = hex.EncodeToString([]byte(guest.mark))
 	if from := guest.from; from != nil {
 		plan.incoming, plan.said = true, from.Console.Line

@@ -213,7 +213,7 @@ func (k *keeper) close() int {
 	k.endShare()
 	code, why := k.code()
 	l := levelInfo
-	if code == 125 || code == 134 || k.end.loaderPanic || k.end.signal != 0 && k.end.stop == 0 {
+	if code == 125 || code == 134 || k.end.loaderPanic || k.end.crashed || k.end.signal != 0 && k.end.stop == 0 {
 		l = levelError
 	}
 	if !k.end.started {

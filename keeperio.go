@@ -25,6 +25,7 @@ func (k *keeper) readSerial() {
 	got := k.outBuf[loaderHeld : loaderHeld+n]
 	k.end.feed(got)
 	k.printed += uint64(len(got))
+	k.heed()
 	k.atPoint()
 	if k.noLoader {
 		got = k.loader.cut(k.outBuf[:loaderHeld+n])

@@ -30,6 +30,8 @@ type keeperPlan struct {
 	noLoader  bool   // the loader's lines are left out of the output
 	oldKernel bool   // it may be too old for its loader: said if the guest crashes
 	incoming  bool   // QEMU goes on from a state, which comes before start
+	raw       bool   // and every byte of it goes to the guest as it is
+	keepCrash bool   // a guest that has crashed stays as it is
 	late      bool   // QEMU comes only at start: nobody waits for it at create
 	mark      string // the line at which a template is made, in hexadecimal
 	said      string // what the guest had printed of a line before that, in hexadecimal
@@ -43,7 +45,8 @@ func (p *keeperPlan) words() []struct {
 	return []struct {
 		name string
 		set  *bool
-	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"old-kernel", &p.oldKernel}, {"incoming", &p.incoming}, {"late", &p.late}}
+	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"old-kernel", &p.oldKernel}, {"incoming", &p.incoming}, {"late", &p.late},
+		{"raw", &p.raw}, {"keep-crash", &p.keepCrash}}
 }
 
 func (p *keeperPlan) fields() []struct {

@@ -95,6 +95,7 @@ func (k *keeper) answer(m qmpMessage) {
 	case c == qmpCont && k.state == qmpStarting:
 		k.state = qmpRunning
 		k.end.started = true
+		k.look.at = monotonicMS() + lookEvery
 		if k.asked == commandPoint {
 			k.say(answerRuns)
 			k.atPoint()

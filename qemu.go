@@ -104,6 +104,8 @@ type guestEnd struct {
 
 	serialWatch // what the guest said on its serial line
 
+	crashed bool // the keeper ended the machine, because nothing ran in it after an exception
+
 	share string // how virtiofsd ended before its time
 	owed  string // what QEMU has not answered
 	stop  int    // the signal on which the keeper ended the machine
@@ -123,6 +125,8 @@ func (e *guestEnd) code() (int, string) {
 		return 125, "QEMU does not answer: " + e.owed
 	case e.loaderPanic && (asked || e.signal != 0):
 		return 1, "the loader panicked"
+	case e.crashed && (asked || e.signal != 0):
+		return 128 + int(unix.SIGSEGV), "the guest crashed: its kernel reported an exception, and nothing ran after that"
 	case e.stop != 0 && (asked || e.signal != 0 || !e.started):
 		return 128 + e.stop, "stopped by signal " + strconv.Itoa(e.stop)
 	case e.signal != 0:

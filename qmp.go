@@ -7,6 +7,7 @@ package main
 import (
 	"bytes"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +49,8 @@ type qmpClient struct {
 	fd   int
 	n    int  // bytes in buf
 	skip bool // in a line longer than buf
+	pid  int  // of the other side, as the kernel says with the first message; 0: unknown
+	met  bool // that message has come
 	pass int  // descriptor that goes with the next command, 0: none
 	buf  [4096]byte
 }
@@ -70,7 +73,7 @@ func (q *qmpClient) send(command string) error {
 // read takes what has come and calls f for every line. It returns false once the other side is gone.
 func (q *qmpClient) read(f func(m qmpMessage)) bool {
 	for {
-		n, err := unix.Read(q.fd, q.buf[q.n:])
+		n, err := q.receive(q.buf[q.n:])
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -82,6 +85,26 @@ func (q *qmpClient) read(f func(m qmpMessage)) bool {
 		q.n += n
 		q.lines(f)
 	}
+}
+
+// receive is read(2). Where the socket has SO_PASSCRED (jail.go), the first message brings the sender's pid.
+func (q *qmpClient) receive(b []byte) (int, error) {
+	if q.met {
+		return unix.Read(q.fd, b)
+	}
+	var control [64]byte
+	n, controlLen, _, _, err := unix.Recvmsg(q.fd, b, control[:], unix.MSG_CMSG_CLOEXEC)
+	if err != nil || n <= 0 {
+		return n, err
+	}
+	q.met = true
+	if controlLen >= unix.CmsgLen(unix.SizeofUcred) {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		if h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_CREDENTIALS {
+			q.pid = int((*unix.Ucred)(unsafe.Pointer(&control[unix.CmsgLen(0)])).Pid)
+		}
+	}
+	return n, nil
 }
 
 func (q *qmpClient) lines(f func(m qmpMessage)) {

@@ -15,18 +15,20 @@ type serialWatch struct {
 	exitStatus  int32 // its N
 	kernelPanic bool  // a line such as "[0][PANIC] ..." came
 	loaderPanic bool  // the loader gave up, and spins from now on
+	spoke       bool  // something came that is not the loader's: the kernel runs
+	exception   bool  // the kernel's line of a processor's exception came: "[...][ERROR ...] Page fault (#PF)!"
 
 	mark   []byte // a part of a line to wait for, empty: none
 	marked bool   // it came
 
-	pastLoader bool // a line came that is not the loader's
-	n          int  // bytes of line; more than fit make a line that does not matter
-	line       [160]byte
+	loader loaderTurn
+	n      int // bytes of line; more than fit make a line that does not matter
+	line   [160]byte
 }
 
 // resume is how a guest goes on that has spoken elsewhere; said, in hexadecimal, is the line it was in.
 func (w *serialWatch) resume(said string) {
-	w.pastLoader = true
+	w.loader.over, w.spoke = true, true
 	line, _ := hex.DecodeString(said)
 	w.n = copy(w.line[:], line)
 }
@@ -40,7 +42,7 @@ func (w *serialWatch) feed(b []byte) {
 			if w.n <= len(w.line) {
 				w.take(w.line[:w.n])
 			} else {
-				w.pastLoader = true
+				w.loader.take(plainLine(w.line[:])) // its beginning says whose it is
 			}
 			w.n = 0
 		case w.n < len(w.line):
@@ -49,7 +51,16 @@ func (w *serialWatch) feed(b []byte) {
 		default:
 			w.n = len(w.line) + 1
 		}
+		if !w.spoke {
+			w.spoke = w.heard()
+		}
 	}
+}
+
+// heard says whether what has come so far includes something that is not the loader's, if only half a line.
+func (w *serialWatch) heard() bool {
+	loader, sure := w.loader.begins(w.line[:min(w.n, len(w.line))])
+	return w.n > 0 && sure && !loader
 }
 
 // take judges one whole line.
@@ -66,13 +77,11 @@ func (w *serialWatch) take(line []byte) {
 	}
 	// Only before anybody else has spoken: an application that repeats its users' words must not be
 	// taken for the loader.
-	after, loader := cutBytes(line, "[LOADER]")
-	if loader && !w.pastLoader {
-		if _, ok := cutBytes(after, " panicked"); ok {
-			w.loaderPanic = true
-		}
+	if !w.loader.over && bytes.HasPrefix(line, []byte("[LOADER] panicked")) {
+		w.loaderPanic = true
 	}
-	w.pastLoader = w.pastLoader || !loader
+	loader := w.loader.take(line)
+	w.exception = w.exception || !loader && isException(line)
 	if line[0] == '[' && !loader {
 		for i := 1; i < len(line) && i < 32; i++ { // "[0][PANIC]", before 0.6.8 "[0][!!!PANIC!!!]"
 			if _, ok := cutBytes(line[i:], "PANIC"); ok {
@@ -80,6 +89,28 @@ func (w *serialWatch) take(line []byte) {
 			}
 		}
 	}
+}
+
+// isException says whether a line is the kernel's first one about an exception that ends a task: an error
+// of its log, such as "[0.5][0][ERROR mm] Page fault (#PF)!", "... Divide Error (#DE) Exception: ...", "... Exception 31".
+func isException(line []byte) bool {
+	failed := false
+	for len(line) > 0 && line[0] == '[' {
+		end := bytes.IndexByte(line, ']')
+		if end < 0 {
+			return false
+		}
+		failed = failed || bytes.HasPrefix(line[1:end], []byte("ERROR"))
+		line = bytes.TrimLeft(line[end+1:], " ")
+	}
+	if !failed {
+		return false
+	}
+	if number, ok := cutBytes(line, "Exception "); ok {
+		_, ok = parseInt32(number)
+		return ok
+	}
+	return bytes.HasPrefix(line, []byte("Page fault (#PF)!")) || bytes.Contains(line, []byte(") Exception: "))
 }
 
 // plainLine takes carriage returns off the end and terminal colours (ECMA-48 CSI sequences) out, in place.
@@ -123,71 +154,4 @@ func parseInt32(b []byte) (int32, bool) {
 		n = -n
 	}
 	return int32(n), int64(int32(n)) == n
-}
-
-// loaderHeld is how many bytes of a line loaderLines holds back at most: it must be the loader's or
-// somebody else's by then.
-const loaderHeld = 64
-
-// loaderLines leaves the loader's lines out of a guest's output, "[LOADER][INFO] ..." in colours or
-// without, up to the first line that is somebody else's. What it says of its end stays.
-type loaderLines struct {
-	past bool // the loader has had its say
-	drop bool // in a line of the loader's
-	n    int
-	held [loaderHeld]byte // the beginning of a line that may be the loader's
-}
-
-// cut returns what is left of buf[loaderHeld:], in place: the bytes before that are room for those held
-// back so far.
-func (l *loaderLines) cut(buf []byte) []byte {
-	for at := loaderHeld; at < len(buf); at++ {
-		switch c := buf[at]; {
-		case l.past:
-			n := copy(buf[at-l.n:at], l.held[:l.n])
-			l.n = 0
-			return buf[at-n:]
-		case l.drop:
-			l.drop = c != '\n'
-		default:
-			l.held[l.n] = c
-			l.n++
-			switch loader, sure := loadersLine(l.held[:l.n]); {
-			case sure && loader:
-				l.n, l.drop = 0, c != '\n'
-			case sure || l.n == len(l.held):
-				l.past = true
-				at-- // this byte is held: give it back with the others
-				l.n--
-			}
-		}
-	}
-	return nil
-}
-
-// rest is what is still held back at the end.
-func (l *loaderLines) rest() []byte {
-	n := l.n
-	l.n = 0
-	return l.held[:n]
-}
-
-// loadersLine says whether a line that begins like this is one to leave out, and whether that is sure.
-func loadersLine(b []byte) (loader, sure bool) {
-	const mark = "[LOADER]["
-	seen := 0
-	for i := 0; i < len(b); i++ {
-		switch {
-		case b[i] == 0x1b: // a colour: ESC [ ... letter
-			for i++; i < len(b) && (b[i] < '@' || b[i] > '~' || b[i] == '['); i++ {
-			}
-		case b[i] != mark[seen]:
-			return false, true
-		default:
-			if seen++; seen == len(mark) {
-				return true, true
-			}
-		}
-	}
-	return false, false
 }

@@ -49,6 +49,10 @@ func TestSerialWatch(t *testing.T) {
 		{"coloured loader panic", []string{"\x1b[31m[LOADER][ERROR]\x1b[0m x\n\n[LOADER] panicked at\n"}, "", "l"},
 		{"an application's words", []string{"[LOADER][INFO] x\nhello\n[LOADER] panicked at src/x.rs\n"}, "", ""},
 		{"an application's long words", []string{"[LOADER][INFO] x\n" + burst + "\n[LOADER] panicked at src/x.rs\n"}, "", ""},
+		{"loader panic behind a long line", []string{"[LOADER][INFO] " + burst + "\n[LOADER] panicked at src/x.rs:1:2:\n"}, "", "l"},
+		{"loader panic behind a dump", []string{"[LOADER][INFO] boot_info = BootInfo {\n    a: Some(\n        0x1,\n    ),\n}\n[LOADER] panicked at src/x.rs:1:2:\n"}, "", "l"},
+		{"behind the loader's last line", []string{"[LOADER][INFO] Entering kernel at 0x1\n[LOADER] panicked at src/x.rs:1:2:\n"}, "", ""},
+		{"a dump that is none", []string{"[LOADER][INFO] x\n    a: 1\n[LOADER] panicked at src/x.rs:1:2:\n"}, "", ""},
 	} {
 		w := serialWatched(tt.chunks...)
 		status, panics := "", ""
@@ -87,26 +91,32 @@ func FuzzSerialWatch(f *testing.F) {
 			w.feed(rest[:n])
 			rest = rest[n:]
 		}
-		has, status, pastLoader, loaderPanic := false, int64(0), false, false
+		has, status, over, value, loaderPanic := false, int64(0), false, false, false
 		for l := range bytes.Lines(data) {
 			l, whole := bytes.CutSuffix(l, []byte("\n"))
 			if !whole {
 				break
 			}
-			if len(l) > 160 {
-				pastLoader = true
-				continue
-			}
-			l = csi.ReplaceAll(bytes.TrimRight(l, "\r"), nil)
-			if m := line.FindSubmatch(l); m != nil {
+			long := len(l) > 160
+			l = csi.ReplaceAll(bytes.TrimRight(l[:min(len(l), 160)], "\r"), nil)
+			if m := line.FindSubmatch(l); m != nil && !long {
 				if n, err := strconv.ParseInt(string(m[1]), 10, 32); err == nil {
 					has, status = true, n
 				}
 			}
-			if bytes.HasPrefix(l, []byte("[LOADER] panicked")) && !pastLoader {
+			if bytes.HasPrefix(l, []byte("[LOADER] panicked")) && !over && !long {
 				loaderPanic = true
 			}
-			pastLoader = pastLoader || len(l) > 0 && !bytes.HasPrefix(l, []byte("[LOADER]"))
+			switch {
+			case len(l) == 0 || over:
+			case bytes.HasPrefix(l, []byte("[LOADER]")):
+				value = bytes.ContainsAny(l[len(l)-1:], "{[(")
+				over = bytes.Contains(l, []byte("] Entering kernel")) || bytes.Contains(l, []byte("] Jumping to HermitCore Application"))
+			case value && bytes.ContainsAny(l[:1], " }])"):
+				value = l[0] == ' '
+			default:
+				over = true
+			}
 		}
 		if w.hasStatus != has || has && int64(w.exitStatus) != status || w.loaderPanic != loaderPanic {
 			t.Errorf("%v %d %v, want %v %d %v", w.hasStatus, w.exitStatus, w.loaderPanic, has, status, loaderPanic)
@@ -116,10 +126,12 @@ func FuzzSerialWatch(f *testing.F) {
 
 // What the loader says is left out, whatever pieces it comes in, and not a byte of anything else.
 func TestLoaderLines(t *testing.T) {
-	const said = "[LOADER][INFO] Loading\n\x1b[0m\x1b[32;1m[LOADER]\x1b[0m[WARN] colours\n[LOADER][INFO] " + "Entering kernel\n"
+	const dump = "[LOADER][\x1b[32mINFO\x1b[0m] boot_info = BootInfo {\n    port: Some(\n        0x3f8,\n    ),\n}\n"
+	long := "[LOADER][INFO] " + strings.Repeat("a long line ", 40) + "{\n    x\n}\n"
+	said := dump + long + "[LOADER][INFO] Loading\n\n\x1b[0m\x1b[32;1m[LOADER]\x1b[0m[WARN] colours\n[LOADER][INFO] " + "Entering kernel\n"
 	for _, rest := range []string{
 		"", "hello\n", "\n", "[", "[LOADER] panicked at src/main.rs\nwhy\n", "[LOAD", "\x1b[1mhello\n[LOADER][INFO] repeated by the application\n",
-		"\x1b", "\x00\xff[LOADER][INFO]\n", strings.Repeat("\x1b[0m", 40) + "x", "[0][INFO] kernel\n",
+		"\x1b", "\x00\xff[LOADER][INFO]\n", " indented\n", "}\n", strings.Repeat("\x1b[0m", 40) + "x", "[0][INFO] kernel\n",
 	} {
 		for _, head := range []string{"", said} {
 			for _, size := range []int{1, 2, 3, 7, 1000} {
@@ -134,6 +146,27 @@ func TestLoaderLines(t *testing.T) {
 					t.Errorf("of %q in pieces of %d came %q", head+rest, size, got)
 				}
 			}
+		}
+	}
+}
+
+// The words of a kernel's report, in the forms of its log, and others' words.
+func TestExceptionLine(t *testing.T) {
+	for line, want := range map[string]bool{
+		"[    1.234567][0][ERROR mm::paging] Page fault (#PF)!":                             true,
+		"[1.2][3][\x1b[31mERROR\x1b[0m interrupts] Divide Error (#DE) Exception: Frame {\r": true,
+		"[0][ERROR] General Protection (#GP) Exception: InterruptStackFrame {":              true,
+		"[0][ERROR] Exception 31":                    true,
+		"[0][ERROR] Exception in a handler":          false,
+		"[0][INFO] Page fault (#PF)!":                false,
+		"Page fault (#PF)!":                          false,
+		"[0][ERROR net] no lease: Page fault (#PF)!": false,
+		"said: [0][ERROR] Page fault (#PF)!":         false,
+		"[ERROR":                                     false,
+		"":                                           false,
+	} {
+		if got := serialWatched("[LOADER][INFO] Entering kernel\n", line, "\n").exception; got != want {
+			t.Errorf("%q: %v", line, got)
 		}
 	}
 }

@@ -39,6 +39,8 @@ type vmConfig struct {
 	Vhost     bool          `json:"vhost,omitempty"`     // the kernel carries the frames, not QEMU
 	NeedsMiB  int           `json:"needsMiB"`            // the guest's memory, and what QEMU and keeper need besides
 	Quiet     string        `json:"quiet,omitempty"`     // "kernel": the kernel keeps its log to itself; "all": the loader's lines are left out, too
+	Terminal  string        `json:"terminal,omitempty"`  // "raw": each byte of the terminal goes to the guest as it is
+	Crash     string        `json:"crash,omitempty"`     // "keep": a guest that has crashed stays
 	Boot      bootLine      `json:"boot"`                // the kernel's command line
 	Share     string        `json:"share,omitempty"`     // the tag of the container's files, "" for none
 	Extra     []string      `json:"extra,omitempty"`     // the vm section's words for QEMU
@@ -95,6 +97,7 @@ func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp,
 	if vm.Quiet = firstWord(s.quiet, c.quiet); vm.Quiet == "off" {
 		vm.Quiet = ""
 	}
+	vm.Terminal, vm.Crash = firstWord(s.terminal, c.terminal), firstWord(s.crash, c.crash)
 	if err := vm.pickNetwork(spec, c, s); err != nil {
 		return nil, err
 	}

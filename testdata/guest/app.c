@@ -354,6 +354,22 @@ static void hang(void)
 		__asm__ volatile("cli; hlt");
 }
 
+/*
+ * What Hermit prints of a page fault (6 of its lines), and what it does then: the
+ * task ends, and the machine idles for ever.
+ */
+static void page_fault(void)
+{
+	const char *module = "mm::paging";
+
+	klog(ERROR, module, "Page fault (#PF)!");
+	klog(ERROR, module, "page_fault_linear_address = 0x10");
+	klog(ERROR, module, "error_code = PageFaultErrorCode(CAUSED_BY_WRITE)");
+	klog(ERROR, module, "stack_frame = InterruptStackFrame {");
+	print("    instruction_pointer: VirtAddr(\n        0x2000,\n    ),\n}\n");
+	hang();
+}
+
 static void spin(void)
 {
 	for (;;)
@@ -436,6 +452,8 @@ static void run(const char *command)
 		rust_panic();
 	else if (!strcmp(command, "fault"))
 		__asm__ volatile("ud2");
+	else if (!strcmp(command, "pagefault"))
+		page_fault();
 	else if (!strcmp(command, "triple"))
 		triple_fault();
 	else if (!strcmp(command, "hang"))

@@ -33,6 +33,7 @@ _Noreturn void kernel_main(const struct boot_info *info)
 	(void)*(volatile uint64_t *)-4096UL;
 #endif
 	serial_init();
+	serial_reset();
 	map_memory();
 	if (fdt_read((void *)info->fdt, &boot))
 		panic("the boot information holds no device tree");

@@ -50,6 +50,7 @@ void format(void (*put)(const char *, size_t), const char *fmt, va_list ap);
 /* serial.c: COM1, polled. Bytes go out as they are: '\n' gets no '\r'. */
 #define SERIAL_PORT 0x3f8
 void serial_init(void);
+void serial_reset(void);
 void serial_write(const char *s, size_t n);
 int serial_read(void); /* a byte, or -1 if none has arrived */
 

@@ -415,6 +415,10 @@ _Noreturn void loader_main(const struct multiboot_info *mb)
 #ifdef LOADER_SPARSE
 	sparse_map(mb, &info);
 #endif
+	/* Rust's own way of printing a structure, with hexadecimal numbers: only its first line has the prefix. */
+	log_info("boot_info = BootInfo {\n    hardware_info: HardwareInfo {\n        serial_port_base: Some(\n            0x3f8,\n"
+		 "        ),\n    },\n    load_info: LoadInfo {\n        kernel_image_addr_range: 0x%lx..0x%lx,\n    },\n}",
+		 info.image_start, info.image_end);
 	log_info("Entering kernel at %lx, stack at %lx, raw_boot_info at %lx", entry, stack, (uint64_t)&info);
 	enter_app(&info, entry, stack);
 }

@@ -12,12 +12,17 @@ void serial_init(void)
 	outb(SERIAL_PORT + IER, 0);
 	outb(SERIAL_PORT + LCR, 0x03); /* 8N1 */
 	/*
-	 * No FIFOs: switching them on clears them, and the first byte of a piped
+	 * No FIFOs here: switching them on clears them, and the first byte of a piped
 	 * stdin may be there already. QEMU holds the rest back until it is read.
-	 * (Hermit does switch them on, and so can lose input sent too early.)
 	 */
 	outb(SERIAL_PORT + FCR, 0);
 	outb(SERIAL_PORT + MCR, 0x0b);
+}
+
+/* What came before is lost, up to 16 bytes: as where Hermit's kernel sets the port up. */
+void serial_reset(void)
+{
+	outb(SERIAL_PORT + FCR, 0x07);
 }
 
 void serial_write(const char *s, size_t n)
