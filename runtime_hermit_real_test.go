@@ -193,8 +193,10 @@ func TestHermitOtherEnvironments(t *testing.T) {
 	const files = "^TestShare(Rootfs|Volumes|ReadOnly|Hostile|Jail|Ends|Twenty|Memory|Refused)"
 	for _, x := range []struct{ name, dir, tests string }{
 		{"virtiofsd in Rust", own, files},
-		{"Debian testing", filepath.Dir(filepath.Dir(filepath.Dir(realHermit(t, "testing/usr/bin/qemu-system-x86_64")))),
-			files + "|^TestShareUsers|^TestRealHermit|^TestHermit(Run|ExitCodes|Arguments|Output|Stdin|Signals|Lifecycle|Pause|PowerButton|MemoryLimit|LoaderVersions)"},
+		{
+			"Debian testing", filepath.Dir(filepath.Dir(filepath.Dir(realHermit(t, "testing/usr/bin/qemu-system-x86_64")))),
+			files + "|^TestShareUsers|^TestRealHermit|^TestHermit(Run|ExitCodes|Arguments|Output|Stdin|Signals|Lifecycle|Pause|PowerButton|MemoryLimit|LoaderVersions)",
+		},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			cmd := exec.Command(os.Args[0], "-test.run", x.tests, "-test.timeout=10m", "-test.v")

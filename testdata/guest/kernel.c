@@ -295,7 +295,7 @@ void debug_exit(int status)
 {
 	outl(0xf4, status == 0 ? 1 : 0);
 	/* Where something listens: QEMU since 9 ends a moment later, and runs on until then. */
-	for (int i = 0; i < 1000; i++)
+	for (int i = 0; i < 300000; i++)
 		inb(0x80);
 }
 
