@@ -75,7 +75,7 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 	d := &dockerDaemon{dir: dir, sock: dir + "/s", parent: "/" + filepath.Base(dir), done: make(chan struct{})}
 	entry := map[string]any{"path": r.bin}
 	if r.isRunh() {
-		entry["runtimeArgs"] = []string{"-l", "debug", "--hermit-env", dir + "/hermit", "--debug-log", "--debug-config"}
+		entry["runtimeArgs"] = []string{"-l", "debug", "--hermit-env", firstWord(rtHermitEnv(), dir+"/hermit"), "--debug-log", "--debug-config"}
 	}
 	runtimes := map[string]any{"runh": entry}
 	if args, ok := entry["runtimeArgs"].([]string); ok {
