@@ -190,7 +190,7 @@ func TestHermitOtherEnvironments(t *testing.T) {
 	r.do("--hermit-env", own, "env", "build").ok()
 	r.must(os.MkdirAll(own+"/usr/local/bin", 0o755))
 	r.must(exec.Command("cp", realHermit(t, "bin/virtiofsd"), own+"/usr/local/bin/").Run())
-	const files = "^TestShare(Rootfs|Volumes|ReadOnly|Hostile|Jail|Ends|Twenty|Memory|Refused)"
+	const files = "^TestDockerDropIn$|^TestShare(Rootfs|Volumes|Home|ReadOnly|Hostile|Jail|Ends|Twenty|Memory|Refused)"
 	for _, x := range []struct{ name, dir, tests string }{
 		{"virtiofsd in Rust", own, files},
 		{
