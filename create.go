@@ -182,7 +182,7 @@ func (c *creation) readBundle() error {
 	if p.devices, err = specDevices(spec.Linux.Devices); err != nil {
 		return err
 	}
-	p.caps = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), c.g.warnf)
+	p.caps = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), c.g.lossf)
 	if p.seccomp, err = readSeccomp(spec, c.g.debugf); err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 	if err := checkLabels(e.process); err != nil {
 		return err
 	}
-	e.caps = readCapabilities(e.process.Capabilities, heldCapabilities(spec), g.warnf)
+	e.caps = readCapabilities(e.process.Capabilities, heldCapabilities(spec), g.lossf)
 	if e.seccomp, err = readSeccomp(spec, g.debugf); err != nil {
 		return err
 	}
@@ -112,6 +112,7 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 		}
 		return err
 	}
+	g.tellLosses()
 	return nil
 }
 

@@ -15,9 +15,9 @@
 //     kill and delete go on, for a lost log must not keep a container from being
 //     stopped. The error is on stderr in any case.
 //   - Nothing is ever logged to stdout. Without --log the levels below error go
-//     to stderr, but not from commands that hand their stderr to the container
-//     (create, run, exec, restore): give these --log, --debug-log or, as with
-//     runc, --debug.
+//     to stderr. From commands that hand their stderr to the container (create,
+//     run, exec, restore) only such losses do, as runc's warnings, and what
+//     --debug asks for: give these --log or --debug-log.
 //
 // --debug-log (upstream's) writes all levels, as JSON, to
 // <root>/log-<time>.json besides; --debug-config keeps a copy of each config in
@@ -77,7 +77,7 @@ func (g *globals) tellLosses() {
 		most = max(most, levelWarn)
 	}
 	for _, loss := range g.losses {
-		g.logUpTo(most, levelWarn, loss)
+		g.logUpTo(most, levelWarn, loss, true)
 	}
 	g.losses = nil
 }
@@ -89,13 +89,14 @@ func (g *globals) logf(l level, format string, args ...any) {
 	if l > g.maxLevel() && !g.debugLog {
 		return
 	}
-	g.logUpTo(g.maxLevel(), l, fmt.Sprintf(format, args...))
+	g.logUpTo(g.maxLevel(), l, fmt.Sprintf(format, args...), !g.quietStderr || g.debug)
 }
 
-// logUpTo writes a line that is wanted if it is no less important than most.
-func (g *globals) logUpTo(most, l level, msg string) {
+// logUpTo writes a line that is wanted if it is no less important than most; with
+// onStderr there, where there is no log.
+func (g *globals) logUpTo(most, l level, msg string, onStderr bool) {
 	g.writeLog(most, l, msg)
-	if g.log == "" && (!g.quietStderr || g.debug) && l <= most {
+	if g.log == "" && onStderr && l <= most {
 		os.Stderr.Write(logLine("text", l, msg, time.Now()))
 	}
 }

@@ -328,16 +328,19 @@ func TestCapabilities(t *testing.T) {
 	t.Run("unknown", func(t *testing.T) { // runtime-spec 1.3: a warning
 		r := newRT(t)
 		r.onlyRunh("its log has the message elsewhere")
-		r.global = append(r.global, "--log-level", "warn")
-		res := r.sh("grep ^CapEff /proc/self/status | tr -d '\\t'", func(s *specs.Spec) {
+		c := r.sh("grep ^CapEff /proc/self/status | tr -d '\\t'", func(s *specs.Spec) {
 			for _, set := range []*[]string{&s.Process.Capabilities.Bounding, &s.Process.Capabilities.Effective, &s.Process.Capabilities.Permitted} {
 				*set = append(*set, "CAP_NOSUCH", "cap_chown")
 			}
 			s.Process.Capabilities.Ambient = []string{"CAP_KILL"} // permitted, not inheritable
-		}).run().ok()
-		if log := rtReadOr(r.log); res.out != "CapEff:00000000"+docker+"\n" || strings.Count(log, `ignoring unknown or unavailable capabilities: [\"CAP_NOSUCH\" \"cap_chown\"]`) != 1 ||
-			!strings.Contains(log, "can't raise ambient capability CAP_KILL: ") {
-			t.Errorf("%q, log %q", res.out, log)
+		})
+		logged := c.run().ok()
+		bare := r.doCmd(exec.Command(r.bin, "--root", r.root, "run", "--bundle", c.dir, c.id))
+		for where, x := range map[string][2]string{"--log": {logged.out, rtReadOr(r.log)}, "stderr, without it": {bare.out, bare.err}} {
+			if x[0] != "CapEff:00000000"+docker+"\n" || strings.Count(x[1], `ignoring unknown or unavailable capabilities: [\"CAP_NOSUCH\" \"cap_chown\"]`) != 1 ||
+				!strings.Contains(x[1], "can't raise ambient capability CAP_KILL: ") {
+				t.Errorf("%q, in %s %q", x[0], where, x[1])
+			}
 		}
 	})
 	t.Run("exec --user --cap", func(t *testing.T) { // ambient, but only where the config has it inheritable

@@ -8,7 +8,6 @@ var suiteReasons = []struct {
 	tests []string
 	why   string
 }{
-	{"capabilities", []string{"runc run [ambient caps not set in inheritable result in a warning]"}, "runh gives the warning where `--log` and `--log-level warn` ask for it; runc writes it to the container's stderr"},
 	{"cpu_affinity", []string{
 		"runc exec [CPU affinity, only initial set from process.json]",
 		"runc exec [CPU affinity, initial and final set from process.json]",
