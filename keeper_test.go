@@ -152,6 +152,9 @@ func startKeeper(t *testing.T, o keeperOpts) *keeperTest {
 	var keep []*os.File // ours; closed at the end
 	pair := func(typ int) (*os.File, *os.File) {
 		p, err := unix.Socketpair(unix.AF_UNIX, typ|unix.SOCK_CLOEXEC, 0)
+		if err == nil && typ == unix.SOCK_STREAM { // as jail.go does, for QEMU's pid
+			err = unix.SetsockoptInt(p[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -522,7 +525,7 @@ func TestKeeperStdin(t *testing.T) {
 	}
 }
 
-// On its own terminal, the container gets what is typed as it is typed: ^C is a byte, Enter is CR, and
+// On its own terminal, raw, the container gets what is typed as it is typed: ^C is a byte, Enter is CR, and
 // nothing is echoed but by the guest. What it prints gets CRs.
 func TestKeeperTerminal(t *testing.T) {
 	master, slave, err := keeperPty()
@@ -534,7 +537,7 @@ func TestKeeperTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := startKeeper(t, keeperOpts{image: "app-pci", args: strings.Fields("print hello ; echo 5 ; print ; exit 3"), stdin: slave, stdout: slave, plan: "terminal"})
+	k := startKeeper(t, keeperOpts{image: "app-pci", args: strings.Fields("print hello ; echo 5 ; print ; exit 3"), stdin: slave, stdout: slave, plan: "terminal raw"})
 	if problem := k.start(); problem != "" {
 		t.Fatal(problem)
 	}
