@@ -45,8 +45,17 @@ func (p *keeperPlan) words() []struct {
 	return []struct {
 		name string
 		set  *bool
-	}{{"log-json", &p.logJSON}, {"terminal", &p.terminal}, {"button", &p.button}, {"no-loader", &p.noLoader}, {"old-kernel", &p.oldKernel}, {"incoming", &p.incoming}, {"late", &p.late},
-		{"raw", &p.raw}, {"keep-crash", &p.keepCrash}}
+	}{
+		{"log-json", &p.logJSON},
+		{"terminal", &p.terminal},
+		{"button", &p.button},
+		{"no-loader", &p.noLoader},
+		{"old-kernel", &p.oldKernel},
+		{"incoming", &p.incoming},
+		{"late", &p.late},
+		{"raw", &p.raw},
+		{"keep-crash", &p.keepCrash},
+	}
 }
 
 func (p *keeperPlan) fields() []struct {
