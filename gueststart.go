@@ -65,10 +65,10 @@ func (c *creation) startGuest(g *guest, root int) error {
 	}
 	p.protectRoot()
 	p.root.keep(0)
-	p.keeperFD = p.root.above + keeperRoom
+	p.keeperFD = max(p.root.above, keeperSignalFD+1) + 1
 	p.openSelf(&jail.host, self)
 	if jail.share != nil {
-		jail.share.link = p.keeperFD
+		jail.share.link = p.root.above + shareRoom
 		p.takeShare(jail.share)
 		p.forkVirtiofsd(jail.share)
 	}

@@ -67,7 +67,8 @@ type initPlan struct {
 	ownCgroup bool      // and in its namespace
 	root      rootfs
 
-	keeperFD int // of a guest: the first descriptor of the keeper; one below is runh itself
+	keeperFD int // of a guest: the first descriptor of the keeper; one below is runh itself,
+	self     any // which is this one until then
 }
 
 // writeSetup writes everything up to placeMounted.

@@ -33,9 +33,12 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	if from := guest.from; from != nil {
 		plan.incoming, plan.said = true, from.Console.Line
 	}
+	// The numbers of the keeper's own can be in use by now, by one that is still to be moved. So each of them goes out of
+	// the way first, and then to its place.
 	next := c.keeperFD
+	var moves []call
 	move := func(field *int, from any) {
-		c.call(unix.SYS_DUP3, from, next, 0)
+		moves = append(moves, c.call(unix.SYS_FCNTL, from, unix.F_DUPFD, c.keeperFD+keeperMost))
 		*field = next
 		next++
 	}
@@ -54,6 +57,11 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 		move(&plan.log, log)
 	}
 	move(&plan.stderr, 2)
+	self := c.call(unix.SYS_FCNTL, c.self, unix.F_DUPFD, c.keeperFD+keeperMost)
+	for i, away := range moves {
+		c.call(unix.SYS_DUP3, away, c.keeperFD+i, 0)
+	}
+	c.call(unix.SYS_DUP3, self, c.keeperFD-1, unix.O_CLOEXEC)
 	c.call(unix.SYS_CLOSE_RANGE, next, uint64(^uint32(0)), 0)
 	c.call(unix.SYS_CLOSE_RANGE, firstFD, c.keeperFD-2, 0)
 	c.at("keeper: limit")
@@ -80,17 +88,16 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	c.call(unix.SYS_EXECVEAT, c.keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
 }
 
-// keeperRoom is more than the descriptors that the init opens between the last
-// of the files that it has received and the first of the keeper's own.
-const keeperRoom = 32
+// keeperMost is more than the descriptors that the keeper takes along.
+const keeperMost = 16
 
-// openSelf puts a read-only mount of runh's own file, that nobody else can see,
-// one below keeperFD. It must happen while the host's files are in sight.
+// openSelf makes a read-only mount of runh's own file, that nobody else can see.
+// It must happen while the host's files are in sight.
 func (c *initPlan) openSelf(host *hostTrees, path string) {
 	c.at("mount %s for the keeper", path)
 	tree := host.open(c.program, path)
 	c.call(unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH, c.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, 0, 0), 32)
-	c.call(unix.SYS_DUP3, tree, c.keeperFD-1, unix.O_CLOEXEC)
+	c.self = tree
 }
 
 // wakeKeeper lets the init become the keeper, and waits until that has QEMU in

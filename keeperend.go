@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeperSignalFD is known to the handler in signal_amd64.s.
+// keeperSignalFD is known to the handler in signal_amd64.s. What the keeper takes along is above it (gueststart.go).
 const keeperSignalFD = 63
 
 func keeperHandlers() (handler, restorer uintptr)

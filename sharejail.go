@@ -83,6 +83,10 @@ var kernelTypes = []string{
 	"proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sysfs", "tracefs",
 }
 
+// shareRoom is more than the descriptors that the init opens from the files that
+// it has received to the mounts of virtiofsd's jail.
+const shareRoom = 32
+
 // takeShare copies the rootfs's mounts, and makes the socket: on a file system that nobody else can see,
 // so that nobody else can connect.
 func (c *initPlan) takeShare(j *shareJail) {
