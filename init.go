@@ -403,9 +403,22 @@ func (c *initPlan) ready() {
 	c.report(placeArmed)
 }
 
+// endBySignals has the signals by which people end a process end the init while it
+// waits for start: as process 1 of a pid namespace it would not hear those that
+// it has no handler for. The execve undoes this.
+func (c *initPlan) endBySignals() {
+	c.at("catch signals until start")
+	const saRestorer = 0x04000000 // x86-64 delivers no signal without it; the handler does not come back
+	action := c.words(stubHandler(), saRestorer, stubHandler(), 0)
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+		c.call(unix.SYS_RT_SIGACTION, uint64(sig), action, 0, 8)
+	}
+}
+
 // serveStart waits for `runh start`, which connects to the start socket and
 // reads: end of file is the execve that has happened, a message says why not.
 func (c *initPlan) serveStart() call {
+	c.endBySignals()
 	c.at("wait for start")
 	// settle has put the start socket where the program's memory was.
 	return c.call(unix.SYS_ACCEPT4, programFD, 0, 0, unix.SOCK_CLOEXEC)

@@ -1,8 +1,8 @@
 // kill.go owns "kill": a signal to a container's init, or with --all to each of
 // its processes.
 //
-// It waits for no lock: a container must be killable while another command works
-// on it. The pid in the record is signalled through a pidfd and only after its
+// It takes no lock: a container must be killable while another command works on
+// it. The pid in the record is signalled through a pidfd and only after its
 // start time has matched, so a stranger who got the number is never hit.
 // Engines kill what has ended by itself all the time, and know that from the
 // words "container not running".
@@ -43,16 +43,6 @@ func cmdKill(g *globals, args []string) error {
 // first process of a pid namespace means all, too, and those that it has left:
 // the kernel would leave them alive. Nothing frozen can die on cgroup v1, so SIGKILL thaws.
 func (c *container) kill(sig unix.Signal, all bool) error {
-	if mustEnd(sig) && c.Phase == phaseCreated && c.Kind == "linux" {
-		// Process 1 of a pid namespace gets no signal that it has no handler for, and
-		// the init, which waits for start, has none. runc's dies of these.
-		if waiting := (&container{dir: c.dir}); waiting.tryLock() { // a start under way lets the process handle it
-			defer waiting.close()
-			if waiting.load() == nil && waiting.Phase == phaseCreated {
-				sig = unix.SIGKILL
-			}
-		}
-	}
 	if !all {
 		if c.Phase == phaseCreating {
 			return errNotRunning
@@ -73,11 +63,6 @@ func (c *container) kill(sig unix.Signal, all bool) error {
 		return openCgroup(c.Cgroup).thaw()
 	}
 	return nil
-}
-
-// mustEnd: is the signal one by which people end a process?
-func mustEnd(sig unix.Signal) bool {
-	return slices.Contains([]unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT}, sig)
 }
 
 // leftBehind: has the init left processes in the cgroup?

@@ -178,12 +178,18 @@ func TestKill(t *testing.T) {
 	// What people end processes by ends one that has not been started, which could not handle it; other signals do not.
 	t.Run("created and signalled", func(t *testing.T) {
 		r := newRT(t)
-		for _, sig := range [][]string{{"TERM"}, {"INT"}, {"HUP"}, {"QUIT"}, {"TERM", "--all"}} {
+		for _, sig := range [][]string{{"TERM"}, {"INT"}, {"HUP"}, {"QUIT"}, {"TERM", "--all"}, nil} {
 			c := r.sh("echo ran").create()
 			r.do("kill", c.id, "WINCH").ok()
 			c.wantStatus("created")
-			r.do(append([]string{"kill", c.id}, sig...)...).ok()
-			c.wait()
+			if sig == nil { // not by us, as with --pidfd-socket
+				r.must(syscall.Kill(c.pid, syscall.SIGTERM))
+			} else {
+				r.do(append([]string{"kill", c.id}, sig...)...).ok()
+			}
+			if code := c.wait(); code < 129 || code > 143 {
+				t.Errorf("%q: exit code %d, want 128 and the signal", sig, code)
+			}
 			c.wantStatus("stopped")
 			if out := c.out.all(rtLimit); out != "" {
 				t.Errorf("%q: a container that was never started ran: %q", sig, out)

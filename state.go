@@ -138,21 +138,6 @@ func readContainer(g *globals, id string) (*container, error) {
 	return c, nil
 }
 
-// tryLock takes the lock only if nobody has it. Without waiting, a directory that
-// was replaced meanwhile is none of ours either.
-func (c *container) tryLock() bool {
-	fd, err := unix.Open(c.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	if flock(fd, unix.LOCK_EX|unix.LOCK_NB) != nil || !names(c.dir, fd) {
-		unix.Close(fd)
-		return false
-	}
-	c.lock = os.NewFile(uintptr(fd), c.dir)
-	return true
-}
-
 // takeLock waits until the directory is ours. A directory that was removed
 // meanwhile, or replaced by the next container of that name, is not it.
 func (c *container) takeLock() error {

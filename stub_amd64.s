@@ -103,7 +103,13 @@ other:
 	MOVQ R12, 16(R13) // header.failed
 	MOVQ 136(R12), R12
 	JMP  next
-	BYTE $0x0f; BYTE $0x0b; BYTE $0x0f; BYTE $0x0b // ud2 ud2: the end mark that stub.go looks for
+	BYTE $0x0f; BYTE $0x0b // ud2: the mark before the handler
+
+	// The handler of the signals that end a container before its start: exit_group(128 + signal). It does not return.
+	SUBQ $-128, DI
+	MOVQ $231, AX
+	SYSCALL
+	BYTE $0x0f; BYTE $0x0b; BYTE $0x0f; BYTE $0x0b // ud2 ud2: the end mark
 	RET
 
 // func stubAddress() *byte: where the bytes above are.

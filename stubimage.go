@@ -105,26 +105,37 @@ func unnamedFile(dir int) (int, error) {
 	return image, os.NewSyscallError("open", err)
 }
 
+// Where the code lies in the stub's memory.
+const stubBase, stubHeaders = 0x400000, 64 + 2*56
+
+// stubBytes is the interpreter, up to its end mark.
+func stubBytes() []byte {
+	code := unsafe.Slice(stubAddress(), 1024)
+	return code[:bytes.Index(code, []byte{0x0f, 0x0b, 0x0f, 0x0b})]
+}
+
+// stubHandler is the address of the stub's signal handler, which follows the last mark.
+func stubHandler() uint64 {
+	mark := []byte{0x0f, 0x0b}
+	return uint64(stubBase + stubHeaders + bytes.LastIndex(stubBytes(), mark) + len(mark))
+}
+
 // stubELF wraps the interpreter's machine code: one segment, read and execute.
 func stubELF() []byte {
-	const base, headers = 0x400000, 64 + 2*56
-	code := unsafe.Slice(stubAddress(), 1024)
-	end := bytes.Index(code, []byte{0x0f, 0x0b, 0x0f, 0x0b})
-	code = code[:end]
-
+	code := stubBytes()
 	type programHeader struct {
 		Type, Flags                                  uint32
 		Offset, Vaddr, Paddr, Filesz, Memsz, Aligned uint64
 	}
 	var b bytes.Buffer
 	b.Write([]byte{0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 8: 0, 15: 0})
-	size := uint64(headers + len(code))
+	size := uint64(stubHeaders + len(code))
 	for _, part := range []any{
 		[]uint16{2, 62},
-		uint32(1),                                                // executable, x86-64
-		uint64(base + headers), uint64(64), uint64(0), uint32(0), // entry, program headers, no sections
+		uint32(1),                                                        // executable, x86-64
+		uint64(stubBase + stubHeaders), uint64(64), uint64(0), uint32(0), // entry, program headers, no sections
 		[]uint16{64, 56, 2, 64, 0, 0},
-		programHeader{Type: 1, Flags: 5, Vaddr: base, Paddr: base, Filesz: size, Memsz: size, Aligned: 4096},
+		programHeader{Type: 1, Flags: 5, Vaddr: stubBase, Paddr: stubBase, Filesz: size, Memsz: size, Aligned: 4096},
 		programHeader{Type: 0x6474e551, Flags: 6}, // PT_GNU_STACK: the stack is not executable
 	} {
 		binary.Write(&b, binary.LittleEndian, part) // a bytes.Buffer does not fail
