@@ -367,9 +367,9 @@ func TestHermitStdin(t *testing.T) {
 			t.Errorf("on the terminal: %q", out)
 		}
 	})
-	t.Run("interrupt key", func(t *testing.T) { // it is the guest's to read: QEMU must not take it
+	t.Run("interrupt key", func(t *testing.T) { // in a raw terminal it is the guest's to read: QEMU must not take it
 		r := newHermit(t)
-		c := r.guest("app", []string{"print", "ready", ";", "echo", "2", ";", "exit", "6"})
+		c := r.guest("app", []string{"print", "ready", ";", "echo", "2", ";", "exit", "6"}, annotated("terminal", "raw"))
 		master := c.withTerminal(nil)
 		c.start()
 		c.out.until("ready")

@@ -27,6 +27,10 @@ func reasons(program string) reason {
 		return reason{"cgroup v1 has no net_cls controller here", false}
 	case "linux_process_apparmor_profile":
 		return reason{"AppArmor is not enabled here", false}
+	case "mounts":
+		return reason{"a bind mount with the option `mode=755`: an error, as with runc since 1.2", true}
+	case "process_capabilities_fail":
+		return reason{"an unknown capability is a warning since version 1.3 (config.md); the program wants an error", true}
 	case "misc_props":
 		return reason{"the program starts /runtimetest, which it has not put into the rootfs", false}
 	case "pidfile":
