@@ -83,7 +83,9 @@ func TestShareHome(t *testing.T) {
 		{"beside a volume", "app", []string{"cat", "/root/index.html", ";", "cat", "/data/file"}, []func(*specs.Spec){volumeAt(dir, "/data", "rbind")}, page + "of the volume\n", ""},
 		{"a volume in it", "app", []string{"cat", "/root/index.html", ";", "cat", "/root/data/file"}, []func(*specs.Spec){volumeAt(dir, "/root/data", "rbind")}, page + "of the volume\n", ""},
 		{
-			"an old kernel and a volume", "app-old", []string{"cat", "/root/data/file", ";", "cat", "/root/index.html"}, []func(*specs.Spec){volumeAt(dir, "/data", "rbind")},
+			"an old kernel and a volume", "app-old",
+			[]string{"cat", "/root/data/file", ";", "cat", "/root/index.html"},
+			[]func(*specs.Spec){volumeAt(dir, "/data", "rbind")},
 			"of the volume\ncat /root/index.html: errno 2\n", "a kernel before 0.10 can have them or volumes, not both",
 		},
 		{"a template", "app", []string{"cat", "/root/index.html"}, []func(*specs.Spec){func(s *specs.Spec) {
