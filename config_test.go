@@ -91,7 +91,7 @@ func TestAnnotations(t *testing.T) {
 		want        string // part of the error
 	}{
 		{"memory_size", "64", hermitConfig{}, ""},
-		{"memory_size", "lots", hermitConfig{}, `annotation org.hermit-os.runh.memory_size is "lots": allowed are 32 to`},
+		{"memory_size", "lots", hermitConfig{}, `annotation org.hermit-os.runh.memory_size is "lots": allowed are 44 to`},
 		{"smp", "2", hermitConfig{allowAnnotations: &only}, ""},
 		{"smp", "0", hermitConfig{}, `smp is "0": allowed are 1 to 255`},
 		{"cpu", "max", hermitConfig{allowAnnotations: &only}, "allow_annotations in this host's configuration does not have cpu"},
