@@ -357,7 +357,7 @@ func (n *node) testPod() {
 	limits := object{"resources": object{"memory_limit_in_bytes": 256 << 20, "cpu_quota": 150000, "cpu_period": 100000}}
 	a := p.start("a", "hermit", []string{"cpu", ";", "mem", ";", "print", "of a", ";", "count"}, object{"linux": limits})
 	side := p.start("side", "bb", []string{"sh", "-c", "trap exit TERM; echo out; echo err >&2; while :; do sleep 0.1; done"}, nil)
-	b := p.start("b", "hermit", []string{"print", "of b", ";", "exit", "7"}, object{"annotations": object{"org.hermit-os.runh.memory_size": "40"}})
+	b := p.start("b", "hermit", []string{"print", "of b", ";", "exit", "7"}, object{"annotations": object{"org.hermit-os.runh.memory_size": "48"}})
 
 	// Each has its own log and nothing else in it; the limits size the machine.
 	p.wantExit(b, 7, "Error")

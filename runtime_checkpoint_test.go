@@ -416,7 +416,7 @@ func TestCheckpointOver(t *testing.T) {
 // A hundred rounds of one guest, each from a copy: it misses no number, and nothing grows.
 func TestCheckpointHundredTimes(t *testing.T) {
 	r := newHermit(t)
-	c := r.guest("app", []string{"count"}, hermitMemory("32")).create().start()
+	c := r.guest("app", []string{"count"}, hermitMemory("48")).create().start()
 	c.counts(2)
 	all, first := "", int64(0)
 	dir := r.dir + "/img0"

@@ -376,8 +376,8 @@ func TestTooMuch(t *testing.T) {
 	if res := c.run(); res.code != 0 || res.out != "ran\n" {
 		t.Errorf("30000 masked paths: exit code %d, stdout %q, stderr %.300q", res.code, res.out, res.err)
 	}
-	for range 170000 {
-		c.spec.Linux.MaskedPaths = append(c.spec.Linux.MaskedPaths, "/nope/again")
+	for i := range 170000 {
+		c.spec.Linux.MaskedPaths = append(c.spec.Linux.MaskedPaths, fmt.Sprintf("/nope/more%d", i))
 	}
 	c.write()
 	c.run().fails("the config asks for too much")

@@ -216,12 +216,12 @@ func TestHermitArguments(t *testing.T) {
 }
 
 // Hermit's own loaders hang over a command line of more than 388 bytes. What is not for the machine but for the application, its
-// variables, gives way, one by one; arguments that do not fit are refused.
+// variables, gives way, one by one, where that is asked for; arguments that do not fit are refused.
 func TestHermitLongLine(t *testing.T) {
 	r := newHermit(t)
 	r.global = []string{"--log-level", "warn"}
 	vars := []string{"FIRST=1", "BIG=" + strings.Repeat("b", 400), "LAST=2"}
-	c := r.guest("app", []string{"env"}, func(s *specs.Spec) { s.Process.Env = append(s.Process.Env, vars...) }).loader("loader-4k")
+	c := r.guest("app", []string{"env"}, func(s *specs.Spec) { s.Process.Env = append(s.Process.Env, vars...) }, annotated("variables", "fitting")).loader("loader-4k")
 	res := c.run()
 	if seen := fmt.Sprintf("%q", guestStrings(t, res.out, "env")); res.code != 0 || !strings.Contains(seen, "FIRST=1") || !strings.Contains(seen, "LAST=2") || strings.Contains(seen, "BIG=") {
 		t.Errorf("exit code %d, environment %s", res.code, seen)

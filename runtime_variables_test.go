@@ -131,7 +131,14 @@ func TestNetworkTwoWithoutPorts(t *testing.T) {
 	r := newHermit(t)
 	p := newWorld(r).pod("10.88.0.60/24")
 	const told = "is not reached from outside"
-	warnings := func(c *ctr) string { return c.state().Annotations[annotationPrefix+"warnings"] }
+	warnings := func(c *ctr) (told string) { // of the network
+		for line := range strings.Lines(c.state().Annotations[annotationPrefix+"warnings"]) {
+			if strings.HasPrefix(line, "network: ") {
+				told += line
+			}
+		}
+		return told
+	}
 	first := r.attached(p, "app", "serve first", "network=shared").create().start()
 	second := r.attached(p, "app", "serve second", "network=shared").create().start()
 	if one, two := warnings(first), warnings(second); one != "" || !strings.Contains(two, told) {

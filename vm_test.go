@@ -54,10 +54,10 @@ func TestNewVMMemory(t *testing.T) {
 		{"annotation", 256, 64, 512, "tcg", 1, 64, 32, ""},
 		{"annotation without a limit", 0, 65, 0, "tcg", 1, 64, 64, ""},
 		{"annotation over the limit", 256, 250, 0, "tcg", 1, 0, 0, "memory_size is 250 MiB: the memory limit of 256 MiB leaves the guest 200 MiB"},
-		{"smallest limit", 64, 0, 0, "tcg", 1, 32, 8, ""},
-		{"limit too small", 63, 0, 0, "tcg", 1, 0, 0, "memory limit of 63 MiB is too small: the guest needs 32 MiB and its machine 32 MiB, together 64 MiB"},
-		{"large application", 128, 0, 0, "tcg", 40, 0, 0, "is too small: the guest needs 104 MiB"},
-		{"large application, little memory", 0, 64, 0, "tcg", 40, 0, 0, "64 MiB of memory are too little for a guest of 40 MiB: it needs 104 MiB"},
+		{"smallest limit", 76, 0, 0, "tcg", 1, 44, 8, ""},
+		{"limit too small", 75, 0, 0, "tcg", 1, 0, 0, "memory limit of 75 MiB is too small: the guest needs 44 MiB and its machine 32 MiB, together 76 MiB"},
+		{"large application", 128, 0, 0, "tcg", 40, 0, 0, "is too small: the guest needs 122 MiB"},
+		{"large application, little memory", 0, 64, 0, "tcg", 40, 0, 0, "64 MiB of memory are too little for a guest of 40 MiB: it needs 122 MiB"},
 		{"more than there is", 1 << 30, 0, 0, "tcg", 1, (hostMemoryMiB() - 22 - 32 - 2) &^ 1, 32, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
