@@ -50,10 +50,24 @@ func dhcpLease(l *lease) (b [dhcpLeaseSize]byte) {
 	return b
 }
 
-// askStart is the command to start, from `runh start` to the keeper, with the lease and the socket.
-func (c *container) askStart() (conn int, err error) {
+// offerLease gives the keeper the lease and the socket alone, before the guest runs up to a template's point: its
+// kernel may ask for its address on the way.
+func (c *container) offerLease() error {
 	if c.Hermit.Link == 0 {
-		return c.askKeeper(commandStart)
+		return nil
+	}
+	conn, err := c.askWithLease(commandLease)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(conn)
+	return readAnswer(conn)
+}
+
+// askWithLease is a word for the keeper, from `runh start`, with the lease and the socket where there is a network.
+func (c *container) askWithLease(word string) (conn int, err error) {
+	if c.Hermit.Link == 0 {
+		return c.askKeeper(word)
 	}
 	ns, err := openNetwork(c.Pid)
 	if err != nil {
@@ -70,7 +84,7 @@ func (c *container) askStart() (conn int, err error) {
 	}
 	defer unix.Close(socket)
 	lease := dhcpLease(c.Hermit.Lease)
-	return c.askKeeper(commandStart+string(lease[:]), socket)
+	return c.askKeeper(word+string(lease[:]), socket)
 }
 
 // dhcpAnswer is the keeper's part.

@@ -3,6 +3,7 @@
 //
 //	start   the guest may run. "runs" comes back when it does, or why not.
 //	        With the word may come what it takes to answer the guest's DHCP (dhcp.go).
+//	lease   before a template's point: what it takes to answer the guest's DHCP alone; no answer.
 //	guard   before QEMU runs: the socket that owns the nftables comes with the word. The keeper holds it until
 //	        QEMU and virtiofsd have ended (keeperend.go); no answer.
 //	load    before that: QEMU reads what the guest goes on from out of the pipe that comes with the word
@@ -27,6 +28,7 @@ import (
 
 const (
 	commandStart = "start"
+	commandLease = "lease" // as long as commandStart
 	commandGuard = "guard"
 	commandLoad  = "load"
 	commandPause = "pause"
@@ -138,6 +140,8 @@ func (k *keeper) hear() {
 		if k.vmmGone {
 			k.failStart()
 		}
+	case string(word[:n]) == commandLease:
+		k.hangUp("")
 	case string(word[:n]) == commandGuard && controlLen >= unix.CmsgLen(4) && k.rules < 0:
 		k.rules = passedFD(&control)
 		k.unguard()

@@ -192,8 +192,10 @@ func TestCheckpointNetworkRefused(t *testing.T) {
 
 // Two containers of one template, with interfaces of their own: the second has not booted, and has its own address to others.
 func TestTemplateNetwork(t *testing.T) {
-	for _, mode := range []string{"direct", "shared", "auto"} {
-		t.Run(mode, func(t *testing.T) {
+	// The kernel of app-new asks for its address by DHCP, also before the point.
+	for _, x := range [][2]string{{"direct", "app"}, {"shared", "app"}, {"auto", "app"}, {"direct", "app-new"}, {"shared", "app-new"}} {
+		mode, image := x[0], x[1]
+		t.Run(mode+" "+image, func(t *testing.T) {
 			r := newTemplates(t)
 			w := newWorld(r)
 			args := strings.Fields("net ; connect 10.88.0.1 7000 first ; print runh: template ; sleep 300 ; connect 10.88.0.1 7000 then ; serve it")
@@ -202,7 +204,7 @@ func TestTemplateNetwork(t *testing.T) {
 				t.Helper()
 				var c *ctr
 				if mode == "auto" { // as with Docker: the interface comes after create
-					c = r.guest("app", args, func(s *specs.Spec) { annotate(s, settings...) })
+					c = r.guest(image, args, func(s *specs.Spec) { annotate(s, settings...) })
 					c.create()
 					h := &hostNet{r, c.pid}
 					w.plug(c.pid, "eth0")
@@ -210,7 +212,7 @@ func TestTemplateNetwork(t *testing.T) {
 					h.ip("link", "set", "eth0", "up")
 					h.ip("route", "add", "default", "via", worldIP)
 				} else {
-					c = r.attached(w.pod(address+"/24"), "app", strings.Join(args, " "), settings...).create()
+					c = r.attached(w.pod(address+"/24"), image, strings.Join(args, " "), settings...).create()
 				}
 				c.start()
 				out := c.out.until("serving as it\n")

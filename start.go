@@ -162,7 +162,7 @@ func (c *container) refusedProgram(g *globals, s int, step *stepError) error {
 
 // letGuestGo is letGo for a guest. A keeper that dies meanwhile says nothing.
 func (c *container) letGuestGo() error {
-	s, err := c.askStart()
+	s, err := c.askWithLease(commandStart)
 	if err != nil {
 		return errors.New("cannot start a container that has stopped")
 	}

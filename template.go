@@ -194,7 +194,10 @@ func (p *pendingTemplate) close() {
 // guest's first instruction, and so cannot miss it.
 func (c *container) letPointGo() (*pendingTemplate, error) {
 	p := &pendingTemplate{}
-	var err error
+	err := c.offerLease()
+	if err != nil {
+		return nil, err
+	}
 	if p.conn, p.pipe, err = c.askToSave(commandPoint); err != nil {
 		return nil, errors.New("cannot start a container that has stopped")
 	}
