@@ -51,9 +51,16 @@ func main() {
 		// crun refuses a host that has controllers in v2 and in v1: without /sys/fs/cgroup/unified every runtime sees the same
 		// hierarchies.
 		tools := ownNamespace("tools", `umount /sys/fs/cgroup/unified 2>/dev/null; exec "$@"`)
-		// runc makes directories for hierarchies that are not mounted, and leaves them; podman then takes them for hierarchies.
-		// Where systemd mounts the hierarchies of v1, the directory above them is read-only, too.
-		suite := ownNamespace("suite", `mount -o remount,bind,ro /sys/fs/cgroup; exec "$@"`)
+		// runc makes directories for hierarchies of v1 that are not mounted, and leaves them; podman then takes them for
+		// hierarchies. So the directory above is the suite's own.
+		suite := ownNamespace("suite", `if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+	own=$(mktemp -d); mount -t tmpfs cgroups "$own"
+	for h in /sys/fs/cgroup/*; do
+		if [ -L "$h" ]; then cp -P "$h" "$own/"; else mkdir "$own/${h##*/}"; mount --rbind "$h" "$own/${h##*/}"; fi
+	done
+	mount --move "$own" /sys/fs/cgroup; rmdir "$own"
+fi
+exec "$@"`)
 		os.Exit(max(tools, suite))
 	case "tools":
 		err = conformance()
