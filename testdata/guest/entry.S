@@ -28,9 +28,19 @@ exception_stubs:
 1:	mov	%rsp, %rdi
 	call	exception
 
-/* The timer only has to end a hlt. */
+/*
+ * The timer only has to end a nap, which is "sti; hlt" (cpu.c). A processor takes no interrupt between the two. QEMU's TCG, when
+ * it emulates SVM, does: it loses the interrupt shadow of sti at VMRUN. The timer fires once, so the hlt after it would never end.
+ * So the hlt is stepped over if it is still to come. One that has waited needs nothing: the return address is behind it.
+ */
 	.globl	timer_stub
 timer_stub:
+	push	%rax
+	mov	8(%rsp), %rax
+	cmpb	$0xf4, (%rax)			/* hlt */
+	jne	1f
+	incq	8(%rsp)
+1:	pop	%rax
 	iretq
 
 /* ELF notes, 4-byte aligned and in one segment. */
