@@ -28,7 +28,7 @@ func TestExplain(t *testing.T) {
 	res := r.do("explain", "--bundle", c.dir, "--format", "json").ok()
 	var e explanation
 	r.must(json.Unmarshal([]byte(res.out), &e))
-	if e.Kind != "hermit" || e.Machine != "microvm" || e.Accel != "tcg" || e.Loader != "/hermit/hermit-loader" || e.Limit != 256 || e.Memory >= 256 || e.Memory < 64 {
+	if e.Kind != "hermit" || e.Machine != "microvm" || e.Accel != rtAccel() || e.Loader != "/hermit/hermit-loader" || e.Limit != 256 || e.Memory >= 256 || e.Memory < 64 {
 		t.Errorf("explained as %+v", e)
 	}
 	if !strings.Contains(e.BootArgs, "env=COLOUR=green") || !strings.HasSuffix(e.BootArgs, "-- exit 5") || strings.Join(e.Dropped, " ") != "LONG" {
@@ -37,7 +37,7 @@ func TestExplain(t *testing.T) {
 	if line := strings.Join(e.QEMU, " "); !strings.Contains(line, "-M microvm,") || !strings.Contains(line, e.BootArgs) {
 		t.Errorf("QEMU's command line %q", line)
 	}
-	if text := r.do("explain", "--bundle", c.dir).ok().out; !strings.Contains(text, "\nmachine       microvm, tcg, 1 vCPU\n") {
+	if text := r.do("explain", "--bundle", c.dir).ok().out; !strings.Contains(text, "\nmachine       microvm, "+rtAccel()+", 1 vCPU\n") {
 		t.Errorf("as text: %q", text)
 	}
 	// It is what then happens, and nothing has happened yet.

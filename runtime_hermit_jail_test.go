@@ -23,12 +23,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// rtBreakout is testdata/breakout.c, made once.
+var rtBreakout = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("RUNH_TEST_BUILT"); built != "" && regularFile(built+"/breakout") {
+		return built + "/breakout", nil
+	}
+	program := filepath.Join(rtTemp, "breakout")
+	out, err := exec.Command("gcc", "-static", "-O1", "-Wall", "-o", program, "testdata/breakout.c").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return program, nil
+})
+
 // breakout is an environment with the attacker as its QEMU, and beside it a setuid program of root's.
 func (r *rt) breakout() string {
 	r.Helper()
-	program := r.dir + "/breakout"
-	out, err := exec.Command("gcc", "-static", "-O1", "-Wall", "-o", program, "testdata/breakout.c").CombinedOutput()
-	needs(r.T, err == nil, fmt.Sprintf("gcc and a static libc for testdata/breakout.c: %s", out))
+	program, err := rtBreakout()
+	needs(r.T, err == nil, fmt.Sprintf("gcc and a static libc for testdata/breakout.c: %v", err))
 	env := r.dir + "/env"
 	r.must(os.MkdirAll(env+"/usr/bin", 0o755))
 	r.must(os.MkdirAll(env+"/home/secret", 0o755))

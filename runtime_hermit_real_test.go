@@ -38,7 +38,7 @@ func realRootfs(r *rt, root, app string) {
 
 func (r *rt) realGuest(app string, args []string, edits ...func(*specs.Spec)) *ctr {
 	r.Helper()
-	c := r.bundle(append([]string{"/hermit/app"}, args...), edits...)
+	c := r.bundle(append([]string{"/hermit/app"}, args...), append(edits, accelerated)...)
 	r.must(os.RemoveAll(c.rootfs()))
 	realRootfs(r, c.rootfs(), app)
 	return c

@@ -33,7 +33,7 @@ func TestHermitVMSection(t *testing.T) {
 		Data struct{ VM machineView }
 	}
 	r.must(json.Unmarshal([]byte(r.do("events", "--stats", c.id).ok().out), &e))
-	if v := e.Data.VM; v.Machine != "microvm" || v.Accel != "tcg" || v.VCPUs != 2 || v.Memory != memory || v.Needs <= memory || v.Needs > uint64(limit) {
+	if v := e.Data.VM; v.Machine != "microvm" || v.Accel != rtAccel() || v.VCPUs != 2 || v.Memory != memory || v.Needs <= memory || v.Needs > uint64(limit) {
 		t.Errorf("events say %+v", v)
 	}
 	if line := rtReadOr(fmt.Sprintf("/proc/%d/cmdline", r.vmm(c))); !strings.Contains(line, "\x00-smp\x002\x00") || !strings.Contains(line, "\x00-m\x0096\x00") {

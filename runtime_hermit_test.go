@@ -49,12 +49,25 @@ func newHermit(t *testing.T) *rt {
 	return r
 }
 
+// rtAccel is the accelerator of the guests: RUNH_TEST_ACCEL insists on one, as in a machine that has KVM. Otherwise it is as runh decides.
+var rtAccel = sync.OnceValue(func() string {
+	accel, _ := pickAccel(&hermitConfig{accel: os.Getenv("RUNH_TEST_ACCEL")}, &hermitSettings{})
+	return accel
+})
+
+// accelerated puts RUNH_TEST_ACCEL into a container that does not say otherwise.
+func accelerated(s *specs.Spec) {
+	if accel := os.Getenv("RUNH_TEST_ACCEL"); accel != "" && s.Annotations[annotationPrefix+"accel"] == "" {
+		annotated("accel", accel)(s)
+	}
+}
+
 // guest is a bundle with one of the stand-in's images as /hermit/app, and its loader beside it: no other file.
 func (r *rt) guest(image string, args []string, edits ...func(*specs.Spec)) *ctr {
 	r.Helper()
 	dir, err := rtGuest()
 	r.must(err)
-	c := r.bundle(append([]string{"/hermit/app"}, args...), edits...)
+	c := r.bundle(append([]string{"/hermit/app"}, args...), append(edits, accelerated)...)
 	r.must(os.RemoveAll(c.rootfs()))
 	r.must(os.MkdirAll(c.rootfs()+"/hermit", 0o755))
 	r.must(os.Link(filepath.Join(dir, image), c.rootfs()+"/hermit/app"))

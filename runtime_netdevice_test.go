@@ -38,7 +38,7 @@ func (h *hostNet) in(cmd *exec.Cmd) *exec.Cmd {
 
 func (h *hostNet) ip(args ...string) string {
 	h.r.Helper()
-	out, err := h.in(exec.Command("/sbin/ip", args...)).CombinedOutput()
+	out, err := h.in(exec.Command("ip", args...)).CombinedOutput()
 	if err != nil {
 		h.r.Fatalf("ip %v: %v: %s", args, err, out)
 	}
@@ -46,7 +46,7 @@ func (h *hostNet) ip(args ...string) string {
 }
 
 func (h *hostNet) has(name string) bool {
-	return h.in(exec.Command("/sbin/ip", "link", "show", name)).Run() == nil
+	return h.in(exec.Command("ip", "link", "show", name)).Run() == nil
 }
 
 // veth makes a pair whose one end has addresses and more to be kept.

@@ -2,11 +2,7 @@
 // systemd driver. What TestVM's machines do to runh alone, runtime_engines_test.go and runtime_engines_criu_test.go do here by the programs that call it.
 package main
 
-import (
-	"os"
-	"path/filepath"
-	"testing"
-)
+import "testing"
 
 func TestVMEngines(t *testing.T) {
 	needsPrograms(t, "qemu-system-x86_64", "containerd", "dockerd", "podman", "conmon", "newuidmap")
@@ -39,28 +35,11 @@ func (c *cpio) engines() {
 	for _, p := range []string{"bridge", "host-local", "loopback"} {
 		c.program("/usr/lib/cni/" + p)
 	}
-	qemu, _, err := hostEnv("/usr/bin/qemu-system-x86_64")
-	c.err = cmpErr(c.err, err)
-	if err == nil {
-		c.program("/usr/bin/qemu-system-x86_64")
-		for _, f := range qemu.Files {
-			if !c.made[f.Guest] {
-				c.made[f.Guest] = true
-				c.file(f.Host, f.Guest[1:])
-			}
-		}
-	}
+	c.qemu()
 	cri, err := criClient()
 	c.err = cmpErr(c.err, err)
 	c.file(cri, "src/built/cri")
-	guest, err := rtGuest()
-	c.err = cmpErr(c.err, err)
-	images, _ := os.ReadDir(guest)
-	for _, i := range images {
-		if i.Type().IsRegular() {
-			c.file(filepath.Join(guest, i.Name()), "src/built/guest/"+i.Name())
-		}
-	}
+	c.standIn()
 	c.file("/etc/containers/policy.json", "etc/containers/policy.json")
 	c.data("etc/hosts", 0o644, "127.0.0.1 localhost\n")
 	c.data("etc/resolv.conf", 0o644, "")

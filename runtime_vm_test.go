@@ -1,5 +1,5 @@
 // The tests that need another machine than this: cgroup v2 alone, v1, both, and systemd as init. Each boots Debian's
-// cloud kernel in QEMU, without KVM, with an initramfs made here: this very test program, the runtime under test,
+// cloud kernel in QEMU, under TCG, with an initramfs made here: this very test program, the runtime under test,
 // busybox, and for systemd that and a message bus, as the host has them. Inside, the program runs itself again, with a
 // list of tests; testdata/vm/init is what brings it there. What it prints comes over the serial line, and each of its
 // tests becomes a subtest here.
@@ -7,6 +7,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ import (
 // vmLimit bounds one machine, from power on to off. It is for hangs: longer than the limit of the test program inside.
 const vmLimit = 13 * time.Minute
 
-// vmMachines are TestVM's; TestVMEngines has some more.
+// vmMachines are TestVM's; TestVMEngines and TestVMKVM have some more.
 func vmMachines() []vmMachine {
 	const kernel = "TestCgroupLifecycle TestCgroupRelative TestCgroupRollback TestCgroupKillForks TestCgroupOOM TestCgroupV2BesideV1"
 	const limits = " TestPidsForOne TestCPULast TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestDiesWhole TestTwentyRuns"
@@ -52,7 +54,7 @@ func TestVM(t *testing.T) {
 func leftToVM(t *testing.T) {
 	t.Helper()
 	name, _, _ := strings.Cut(t.Name(), "/")
-	for _, vm := range append(vmMachines(), engineMachines()...) {
+	for _, vm := range slices.Concat(vmMachines(), engineMachines(), kvmMachines()) {
 		if slices.Contains(strings.Fields(vm.tests), name) {
 			return
 		}
@@ -67,6 +69,8 @@ type vmMachine struct {
 	criu         bool   // with the program, and what it calls
 	apparmor     bool   // with the program that loads profiles, and guests, but without QEMU
 	engines      bool   // with containerd, Docker, podman and QEMU; see runtime_vm_engines_test.go
+	kvm          bool   // with a /dev/kvm, and QEMU; see runtime_vm_kvm_test.go
+	cpus         int    // 0: 2
 	tests        string // names, in words
 }
 
@@ -111,7 +115,14 @@ func (vm *vmMachine) boot(t *testing.T, image string) (out string, off bool) {
 	if vm.engines {
 		append += " lsm=landlock,yama,bpf" // no AppArmor: there is no program to load Docker's profile
 	}
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single,tb-size=256", "-cpu", "max,-la57", "-smp", "2", "-m", map[bool]string{false: "1536", true: "3072"}[vm.engines],
+	memory, code := "1536", "256"
+	if vm.engines {
+		memory = "3072"
+	}
+	if vm.kvm {
+		memory, code = "2560", "512" // the guests' code is translated, too
+	}
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single,tb-size="+code, "-cpu", "max,-la57", "-smp", strconv.Itoa(cmp.Or(vm.cpus, 2)), "-m", memory,
 		"-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "unix:"+monitor+",server=on,wait=off",
 		"-no-reboot", "-kernel", vmKernel(t), "-initrd", image, "-append", append)
 	cmd.Cancel = func() error {
@@ -185,17 +196,14 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	c.file(runtime, "src/runh")
 	c.file("testdata/docker-config.json", "src/testdata/docker-config.json")
 	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nmessagebus:x:100:100:bus:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
-	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_LIMIT=3m RUNH_TEST_CGROUP=%s RUNH_TEST_CRIU=%s RUNH_TEST_BUILT=%s\n",
+	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_LIMIT=3m RUNH_TEST_CGROUP=%s RUNH_TEST_CRIU=%s RUNH_TEST_BUILT=%s RUNH_TEST_ACCEL=%s\n",
 		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|"),
-		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu], map[bool]string{true: "/src/built"}[vm.engines || vm.apparmor]))
+		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu], map[bool]string{true: "/src/built"}[vm.engines || vm.apparmor || vm.kvm],
+		map[bool]string{true: "kvm"}[vm.kvm]))
 	c.program("/usr/bin/strace")
 	if vm.apparmor {
 		c.program("/sbin/apparmor_parser")
-		guests, err := rtGuest()
-		c.err = cmpErr(c.err, err)
-		for _, name := range []string{"app", "loader"} {
-			c.file(filepath.Join(guests, name), "src/built/guest/"+name)
-		}
+		c.standIn()
 	}
 	if vm.criu {
 		c.program("/usr/sbin/criu")
@@ -217,6 +225,9 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	}
 	if vm.engines {
 		c.engines()
+	}
+	if vm.kvm {
+		c.guests()
 	}
 	vm.modules(c, boot)
 	c.entry("TRAILER!!!", 0, "")
@@ -250,11 +261,41 @@ func (c *cpio) systemd() {
 	unit("tests.service", "After=dbus.service user.service\n[Service]\nExecStart=/init\nStandardOutput=file:/dev/ttyS0\nStandardError=file:/dev/ttyS0\n")
 }
 
-// modules packs the kernel modules that make deps has found.
+// modules packs the kernel modules that make deps has found. KVM is for the machines that are about it alone.
 func (vm *vmMachine) modules(c *cpio, dir string) {
 	modules, _ := filepath.Glob(filepath.Join(dir, "*.ko*"))
 	for _, m := range modules {
-		c.file(m, "modules/"+filepath.Base(m))
+		if vm.kvm || !strings.HasPrefix(filepath.Base(m), "kvm") {
+			c.file(m, "modules/"+filepath.Base(m))
+		}
+	}
+}
+
+// qemu packs it, and the files that it needs.
+func (c *cpio) qemu() {
+	env, _, err := hostEnv("/usr/bin/qemu-system-x86_64")
+	c.err = cmpErr(c.err, err)
+	if err != nil {
+		return
+	}
+	c.program("/usr/bin/qemu-system-x86_64")
+	for _, f := range env.Files {
+		if !c.made[f.Guest] {
+			c.made[f.Guest] = true
+			c.file(f.Host, f.Guest[1:])
+		}
+	}
+}
+
+// standIn packs the images of testdata/guest, which cannot be built inside.
+func (c *cpio) standIn() {
+	guest, err := rtGuest()
+	c.err = cmpErr(c.err, err)
+	images, _ := os.ReadDir(guest)
+	for _, i := range images {
+		if i.Type().IsRegular() {
+			c.file(filepath.Join(guest, i.Name()), "src/built/guest/"+i.Name())
+		}
 	}
 }
 
