@@ -54,6 +54,7 @@ type hermitConfig struct {
 type hermitSettings struct {
 	mode       string // "auto", "hermit" or "linux"
 	memorySize int    // MiB
+	memoryBy   string // where memorySize is from
 	smp        int
 	accel      string
 	machine    string
@@ -69,10 +70,10 @@ type hermitSettings struct {
 	terminal   string // "cbreak" or "raw"
 	crash      string // "end" or "keep"
 	template   templateSettings
-	imageVMM   bool // QEMU of the image
+	imageVMM   bool     // QEMU of the image
+	others     []string // annotations for other containers of its pod
 
 	// By the vm section of config.json alone: vmsection.go.
-	memoryBy    string // where memorySize is from, if not from the annotation
 	kernelWords []string
 	hostLoader  string
 	qemu        string
@@ -213,32 +214,32 @@ func annotationNames() []string {
 
 // readAnnotations takes a container's own settings.
 func readAnnotations(spec *specs.Spec, c *hermitConfig) (*hermitSettings, error) {
-	s := &hermitSettings{}
-	for key, v := range spec.Annotations {
-		name, ours := strings.CutPrefix(key, annotationPrefix)
-		if !ours {
-			continue
-		}
-		if !slices.Contains(annotationNames(), name) {
-			return nil, fmt.Errorf("annotation %s is unknown%s: allowed are %s and one of %s", key, didYouMean(name, annotationNames(), annotationPrefix), annotationPrefix, strings.Join(annotationNames(), ", "))
-		}
+	own, others, err := ownAnnotations(spec.Annotations)
+	if err != nil {
+		return nil, err
+	}
+	s := &hermitSettings{others: others}
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		a := own[name]
 		if c.allowAnnotations != nil && !slices.Contains(*c.allowAnnotations, name) {
-			return nil, fmt.Errorf("annotation %s: allow_annotations in this host's configuration does not have %s", key, name)
+			return nil, fmt.Errorf("annotation %s: allow_annotations in this host's configuration does not have %s", a.key, name)
 		}
-		if err := s.set(name, v, c); err != nil {
-			return nil, fmt.Errorf("annotation %s%w", annotationPrefix, err)
+		if err := s.set(name, a.key, a.value, c); err != nil {
+			return nil, fmt.Errorf("annotation %w", err)
 		}
 	}
 	return s, s.takeVM(spec.VM, c)
 }
 
-func (s *hermitSettings) set(name, v string, c *hermitConfig) (err error) {
-	switch name {
+// set takes one setting; name is its name in messages.
+func (s *hermitSettings) set(setting, name, v string, c *hermitConfig) (err error) {
+	switch setting {
 	case "mode":
 		s.mode = v
 		return checkWord(name, v, "auto", "hermit", "linux")
 	case "memory_size":
 		s.memorySize, err = parseRange(name, v, minMemoryMiB, maxMemoryMiB)
+		s.memoryBy = "annotation " + name
 	case "smp":
 		s.smp, err = parseRange(name, v, 1, maxVCPUs)
 	case "accel":

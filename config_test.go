@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,4 +129,40 @@ func TestAnnotations(t *testing.T) {
 	if err != nil || len(s.ports) != 2 || s.ports[0] != (portForward{"tcp", 80}) || s.ports[1] != (portForward{"udp", 53}) {
 		t.Error(s, err)
 	}
+}
+
+// Whatever the keys are: only known settings are taken, the one for this container wins, and its value alone decides.
+func FuzzAnnotations(f *testing.F) {
+	for _, s := range []string{"ports", "ports.web", "ports.", "prots.web", "ports.web.", "ports.a.b", ".web", "", "ports..web", "mode.web", "ports.\x00", "PORTS.web"} {
+		f.Add(s, "ports", "web")
+	}
+	f.Fuzz(func(t *testing.T, one, two, self string) {
+		all := map[string]string{annotationPrefix + one: "1", annotationPrefix + two: "2", "io.kubernetes.cri.container-name": self}
+		own, others, err := ownAnnotations(all)
+		if err != nil {
+			if len(own)+len(others) > 0 || !strings.HasPrefix(err.Error(), "annotation "+annotationPrefix) {
+				t.Errorf("%q, %q for %q: %v, %v, %v", one, two, self, own, others, err)
+			}
+			return
+		}
+		if len(own) == 0 && len(others) == 0 {
+			t.Errorf("%q, %q for %q: nothing", one, two, self)
+		}
+		for name, a := range own {
+			specific := annotationPrefix + name + "." + self
+			v, there := all[specific]
+			if !slices.Contains(annotationNames(), name) || there != (a.key == specific) || there && v != a.value || !there && a != (annotation{annotationPrefix + name, all[annotationPrefix+name]}) {
+				t.Errorf("%q, %q for %q: %s is %v", one, two, self, name, a)
+			}
+		}
+		for _, key := range others {
+			setting, container, _ := strings.Cut(strings.TrimPrefix(key, annotationPrefix), ".")
+			if !slices.Contains(annotationNames(), setting) || container == self || container == "" || self == "" {
+				t.Errorf("%q for %q is another's", key, self)
+			}
+		}
+		if m := modeOf(all); m.value != "" && m != own["mode"] {
+			t.Errorf("%q, %q for %q: mode %v, and %v", one, two, self, m, own["mode"])
+		}
+	})
 }

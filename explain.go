@@ -80,11 +80,15 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	mode := c.spec.Annotations[modeAnnotation]
 	if guest == nil {
-		e.Why = "it is no Hermit application (an ELF file with OS ABI 255)"
-		if mode == "linux" {
-			e.Why = "the annotation " + modeAnnotation + " says so"
+		mode := modeOf(c.spec.Annotations)
+		switch {
+		case mode.value != "linux":
+			e.Why = "it is no Hermit application (an ELF file with OS ABI 255)"
+		case mode.key == "":
+			e.Why = "it is the sandbox of a pod"
+		default:
+			e.Why = "the annotation " + mode.key + " says so"
 		}
 		exe, err := lookExecutable(root, p.Args[0], p.Cwd, p.Env)
 		if err != nil {

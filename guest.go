@@ -28,8 +28,6 @@ type guest struct {
 	left leftOut       // variables that it does not get
 }
 
-const modeAnnotation = annotationPrefix + "mode"
-
 // hermitOptions is what operator and container say about guests.
 type hermitOptions struct {
 	config   *hermitConfig
@@ -47,11 +45,11 @@ func (c *creation) expectGuest() ([]deviceRule, error) {
 	}
 	defer unix.Close(root)
 	p := c.spec.Process
-	mode := c.spec.Annotations[modeAnnotation]
+	mode := modeOf(c.spec.Annotations)
 	app, err := detectHermit(root, p.Cwd, pastInit(p.Args)[0], p.Env, mode)
 	if app != nil {
 		app.file.Close()
-	} else if err == nil || mode != "hermit" {
+	} else if err == nil || mode.value != "hermit" {
 		return nil, nil
 	}
 	options, err := c.hermitOptions()
@@ -77,6 +75,9 @@ func (c *creation) hermitOptions() (*hermitOptions, error) {
 	if o.settings, err = readAnnotations(c.spec, o.config); err != nil {
 		return nil, err
 	}
+	if others := o.settings.others; len(others) > 0 {
+		c.g.infof("annotations for other containers of the pod than %q: %s", containerName(c.spec.Annotations), strings.Join(others, ", "))
+	}
 	c.hermit = o
 	return o, nil
 }
@@ -86,7 +87,7 @@ func (c *creation) hermitOptions() (*hermitOptions, error) {
 func (c *creation) findGuest(root int) (*guest, error) {
 	p := c.spec.Process
 	args := pastInit(p.Args)
-	app, err := detectHermit(root, p.Cwd, args[0], p.Env, c.spec.Annotations[modeAnnotation])
+	app, err := detectHermit(root, p.Cwd, args[0], p.Env, modeOf(c.spec.Annotations))
 	switch {
 	case err != nil:
 		return nil, err

@@ -33,17 +33,17 @@ type elfSpan struct{ off, len int64 }
 
 // detectHermit looks at the program arg0 of a container whose root directory is root (an O_PATH
 // descriptor). It returns nil, nil for anything that is not a Hermit application, and an error for
-// one that cannot boot. mode is the annotation org.hermit-os.runh.mode: "auto" or "" looks, "linux"
-// does not, and "hermit" makes everything else an error.
+// one that cannot boot. mode, see modeOf: "auto" or "" looks, "linux" does not, and "hermit" makes
+// everything else an error.
 //
 // A container with an ordinary program pays one openat2, one fstat, one open and one pread.
-func detectHermit(root int, cwd, arg0 string, env []string, mode string) (*hermitApp, error) {
-	switch mode {
+func detectHermit(root int, cwd, arg0 string, env []string, mode annotation) (*hermitApp, error) {
+	switch mode.value {
 	case "linux":
 		return nil, nil
 	case "", "auto", "hermit":
 	default:
-		return nil, fmt.Errorf("annotation %smode is %q: allowed are auto, hermit, linux", annotationPrefix, mode)
+		return nil, fmt.Errorf("annotation %s is %q: allowed are auto, hermit, linux", mode.key, mode.value)
 	}
 	f, size, p, err := openProgram(root, cwd, arg0, env)
 	if err == nil {
@@ -54,7 +54,7 @@ func detectHermit(root int, cwd, arg0 string, env []string, mode string) (*hermi
 		f.Close()
 	}
 	var not notHermit
-	if errors.As(err, &not) && mode != "hermit" {
+	if errors.As(err, &not) && mode.value != "hermit" {
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%s: %w", arg0, err)

@@ -157,7 +157,7 @@ func TestDetectHermitFile(t *testing.T) {
 				if mode == "linux" {
 					want = "linux"
 				}
-				app, err := detectHermit(root, "/", "/hermit/app", nil, mode)
+				app, err := detectHermit(root, "/", "/hermit/app", nil, annotation{modeAnnotation, mode})
 				got := "linux"
 				if err != nil {
 					got = err.Error()
@@ -205,7 +205,7 @@ func TestDetectHermitNotes(t *testing.T) {
 			e := hermitELF()
 			e.notes = tt.notes
 			_, root := testRoot(t, map[string]string{"app": string(e.bytes())})
-			app, err := detectHermit(root, "/", "/app", nil, "")
+			app, err := detectHermit(root, "/", "/app", nil, annotation{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -260,7 +260,7 @@ func TestDetectHermitHostile(t *testing.T) {
 		if tt.env != "" {
 			env = []string{"PATH=/nowhere", tt.env}
 		}
-		app, err := detectHermit(root, tt.cwd, tt.arg0, env, "auto")
+		app, err := detectHermit(root, tt.cwd, tt.arg0, env, annotation{modeAnnotation, "auto"})
 		if err != nil {
 			t.Errorf("%q: %v", tt.arg0, err)
 			continue
@@ -273,14 +273,14 @@ func TestDetectHermitHostile(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%q is %q, want %q", tt.arg0, got, tt.want)
 		}
-		if _, err := detectHermit(root, tt.cwd, tt.arg0, env, "hermit"); (err == nil) != (tt.want != "") {
+		if _, err := detectHermit(root, tt.cwd, tt.arg0, env, annotation{modeAnnotation, "hermit"}); (err == nil) != (tt.want != "") {
 			t.Errorf("%q in mode hermit: %v", tt.arg0, err)
 		}
 	}
 	if proc != nil {
 		t.Log("without a device node:", proc)
 	}
-	if _, err := detectHermit(root, "/", "/hermit/app", nil, "never"); err == nil || !strings.Contains(err.Error(), `mode is "never": allowed are auto, hermit, linux`) {
+	if _, err := detectHermit(root, "/", "/hermit/app", nil, annotation{modeAnnotation, "never"}); err == nil || !strings.Contains(err.Error(), `mode is "never": allowed are auto, hermit, linux`) {
 		t.Error(err)
 	}
 }
@@ -299,7 +299,7 @@ func TestMachineFor(t *testing.T) {
 		e := hermitELF()
 		e.text, e.writable = tt.text, tt.writable
 		_, root := testRoot(t, map[string]string{"app": string(e.bytes())})
-		app, err := detectHermit(root, "/", "/app", nil, "")
+		app, err := detectHermit(root, "/", "/app", nil, annotation{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +314,7 @@ func TestMachineFor(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "app"), 2*maxScan); err != nil {
 		t.Fatal(err)
 	}
-	app, err := detectHermit(root, "/", "/app", nil, "")
+	app, err := detectHermit(root, "/", "/app", nil, annotation{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +361,7 @@ func FuzzReadHermit(f *testing.F) {
 func BenchmarkDetectLinux(b *testing.B) {
 	_, root := testRoot(b, map[string]string{"bin/true": strings.Repeat("\x7fELF\x02\x01\x01\x00", 1000)})
 	for b.Loop() {
-		if app, err := detectHermit(root, "/", "/bin/true", nil, "auto"); app != nil || err != nil {
+		if app, err := detectHermit(root, "/", "/bin/true", nil, annotation{modeAnnotation, "auto"}); app != nil || err != nil {
 			b.Fatal(app, err)
 		}
 	}

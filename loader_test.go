@@ -67,7 +67,7 @@ func TestFindLoader(t *testing.T) {
 				files[k] = v
 			}
 			_, root := testRoot(t, files)
-			a, err := detectHermit(root, "/", "/hermit/app", nil, "")
+			a, err := detectHermit(root, "/", "/hermit/app", nil, annotation{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -278,7 +278,7 @@ func (vm *vmConfig) pickMemory(spec *specs.Spec, c *hermitConfig, s *hermitSetti
 		vm.MemoryMiB = s.memorySize
 		if limit != 0 && vm.MemoryMiB > limit-overhead {
 			return fmt.Errorf("%s is %d MiB: the memory limit of %d MiB leaves the guest %d MiB",
-				firstWord(s.memoryBy, "annotation "+annotationPrefix+"memory_size"), vm.MemoryMiB, limit, limit-overhead)
+				s.memoryBy, vm.MemoryMiB, limit, limit-overhead)
 		}
 	case limit != 0:
 		// A limit above what the host has is no reason to promise the guest more than that.

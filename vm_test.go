@@ -13,7 +13,7 @@ import (
 // microvmApp is an application of n MiB that nothing keeps from a microvm.
 func microvmApp(t *testing.T, mib int64) *hermitApp {
 	_, root := testRoot(t, map[string]string{"app": string(hermitELF().bytes())})
-	app, err := detectHermit(root, "/", "/app", nil, "")
+	app, err := detectHermit(root, "/", "/app", nil, annotation{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestNewVMMemory(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &hermitConfig{memorySize: tt.config, accel: tt.accel}
-			s := &hermitSettings{memorySize: tt.annotation}
+			s := &hermitSettings{memorySize: tt.annotation, memoryBy: "annotation memory_size"}
 			vm, err := newVM(vmSpec(tt.limit, 0), c, s, microvmApp(t, tt.app), &hermitLoader{size: 10000}, nil)
 			if tt.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
