@@ -34,6 +34,7 @@ type explanation struct {
 	VMM      string   `json:"vmm,omitempty"`              // whose QEMU it is: "host" or "image"
 	QEMU     []string `json:"qemu,omitempty"`
 	NoEffect []string `json:"withoutEffect,omitempty"` // fields of config.json
+	Warnings []string `json:"warnings,omitempty"`      // of what the guest would not have
 }
 
 func cmdExplain(g *globals, args []string) error {
@@ -121,6 +122,9 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	for _, port := range vm.Ports {
 		e.Network += fmt.Sprintf(" %d/%s", port.Port, port.Proto)
 	}
+	if w := c.warnUnreached(vm); w != "" {
+		e.Warnings = append(e.Warnings, w)
+	}
 	if e.VMM = "host"; len(guest.env.image) > 0 {
 		e.VMM = "image"
 	}
@@ -134,6 +138,41 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	e.QEMU = append([]string{guest.env.QEMU}, qemuArgs(vm, vmmQMP)...)
 	e.NoEffect = notForGuests(c, guest.share != nil)
 	return e, nil
+}
+
+// warnUnreached looks into the network that the guest would join. One that cannot be looked into is create's to complain of.
+func (c *creation) warnUnreached(vm *vmConfig) string {
+	path, _ := networkPath(c.spec)
+	if path == "" || vm.Network != "shared" || len(vm.Ports) > 0 {
+		return ""
+	}
+	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(ns)
+	l, err := dialLinks(ns)
+	if err != nil {
+		return ""
+	}
+	defer l.Close()
+	tap, err := l.find(0, restName)
+	if err != nil || !tap.isGuests() || c.isRunning(namespaceID(ns), tap.index) {
+		return ""
+	}
+	return unreached(c.spec.Annotations)
+}
+
+// isRunning says whether that tap belongs to a container that was made of this very bundle.
+func (c *creation) isRunning(namespace uint64, tap int32) bool {
+	entries, _ := os.ReadDir(c.g.root)
+	for _, e := range entries {
+		other, err := readContainer(c.g, e.Name())
+		if err == nil && other.Bundle == c.opts.bundle && other.Hermit != nil && other.Hermit.Namespace == namespace && other.Hermit.Link == tap {
+			return true
+		}
+	}
+	return false
 }
 
 // notForGuests are the fields that describe a Linux process, which a guest is
@@ -190,6 +229,9 @@ func (e *explanation) text() string {
 	}
 	if len(e.NoEffect) > 0 {
 		line("no effect", "%s", strings.Join(e.NoEffect, " "))
+	}
+	for _, w := range e.Warnings {
+		line("warning", "%s", w)
 	}
 	var words strings.Builder
 	addShellWords(&words, e.QEMU...)

@@ -223,7 +223,16 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 		mtu = up.mtu
 	}
 	if len(vm.Ports) == 0 && !a.takeRest(l) {
-		g.lossf("network: another guest in this network namespace has all ports that nobody has asked for, so this one is not reached from outside: give it ports, by the annotation %sports or the variable %s", annotationPrefix, portsVariable)
+		g.lossf("%s", unreached(c.Annotations))
 	}
 	return a, a.shared(l, vm, mtu, stableMAC(g.root, c.ID), names)
+}
+
+// unreached is the warning of a guest without ports in a namespace where another guest has all of them.
+func unreached(annotations map[string]string) string {
+	key := annotationPrefix + "ports"
+	if self := containerName(annotations); self != "" {
+		key += "." + self
+	}
+	return fmt.Sprintf("network: another guest in this network namespace has all ports on which nobody listens, so this one is not reached from outside: give it ports, by the annotation %s or the variable %s", key, portsVariable)
 }

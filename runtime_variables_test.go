@@ -144,6 +144,26 @@ func TestNetworkTwoWithoutPorts(t *testing.T) {
 	if one, two := warnings(first), warnings(second); one != "" || !strings.Contains(two, told) {
 		t.Errorf("the first is told %q, the second %q", one, two)
 	}
+	// explain says it before; of the bundle of the guest that has the ports it does not.
+	next := r.attached(p, "app", "serve next", "network=shared")
+	for bundle, want := range map[string]bool{first.dir: false, second.dir: true, next.dir: true} {
+		var e explanation
+		r.must(json.Unmarshal([]byte(r.do("explain", "--bundle", bundle, "--format", "json").ok().out), &e))
+		if got := strings.Contains(strings.Join(e.Warnings, "\n"), told); got != want {
+			t.Errorf("%s is explained as %+v", bundle, e)
+		}
+	}
+	annotate(next.spec, "ports.next=8002")
+	next.spec.Annotations["io.kubernetes.cri.container-name"] = "next"
+	next.write()
+	if out := r.do("explain", "--bundle", next.dir).ok().out; strings.Contains(out, told) || !strings.Contains(out, "shared 8002/tcp") {
+		t.Errorf("with ports of its own it is explained as %q", out)
+	}
+	next.spec.Annotations["io.kubernetes.cri.container-name"] = "other"
+	next.write()
+	if out := r.do("explain", "--bundle", next.dir).ok().out; !strings.Contains(out, "\nwarning       network: another guest") || !strings.Contains(out, annotationPrefix+"ports.other or") {
+		t.Errorf("with ports for another container it is explained as %q", out)
+	}
 	third := r.attached(p, "app", "serve third", "network=shared")
 	environment("RUNH_PORTS=8003")(third.spec)
 	third.write()
