@@ -490,10 +490,60 @@ func (n *node) testPod() {
 	n.wantTraces(n.first, before)
 }
 
+// testTwoGuests is a pod whose annotations, which all of its containers have, give two guests different ports, and their sidecar and sandbox nothing.
+func (n *node) testTwoGuests() {
+	n.Helper()
+	before := n.traces(n.first)
+	p := n.runPod(object{"annotations": object{
+		"org.hermit-os.runh.ports.web": "8081", "org.hermit-os.runh.ports.api": "8082", "org.hermit-os.runh.memory_size": "48", "org.hermit-os.runh.memory_size.api": "64",
+		"org.hermit-os.runh.mode": "hermit", "org.hermit-os.runh.mode.side": "auto",
+	}})
+	side := p.start("side", "bb", []string{"sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"}, nil)
+	for name, port := range map[string]int{"web": 8081, "api": 8082} {
+		p.start(name, "hermit", []string{"mem", ";", "serve", name, strconv.Itoa(port)}, nil)
+	}
+	for name, port := range map[string]int{"web": 8081, "api": 8082} {
+		p.eventually("the sidecar reaches "+name, func() bool {
+			r, err := p.exec(side, 20, "sh", "-c", fmt.Sprintf("echo hello | nc -w 5 127.0.0.1 %d", port))
+			return err == nil && strings.HasPrefix(string(r.Stdout), name+" ")
+		})
+		if line := p.forwarded(port); !strings.HasPrefix(line, name+" ") {
+			p.Errorf("a port that leads to %s says %q", name, line)
+		}
+	}
+	for name, mib := range map[string]int{"web": 48, "api": 64} {
+		var got int
+		for l := range strings.Lines(p.log(name, "stdout")) {
+			fmt.Sscanf(l, "memory=%d", &got)
+		}
+		if got <= (mib-16)<<20 || got > mib<<20 {
+			p.Errorf("%s has %d bytes of memory, want %d MiB", name, got, mib)
+		}
+	}
+	// A mistake in them is an error of the guests, and reaches whoever has made it.
+	q := n.runPod(object{"annotations": object{"org.hermit-os.runh.prots.web": "80"}})
+	ref := "docker.io/library/hermit:latest"
+	err := q.call("CreateContainer", object{"pod_sandbox_id": q.id, "sandbox_config": q.config, "config": object{
+		"metadata": object{"name": "web"}, "image": object{"image": ref}, "command": []string{"/hermit/app"},
+	}}, &object{})
+	if err == nil {
+		var r struct{ Containers []struct{ ID string } }
+		q.mustCall("ListContainers", object{"filter": object{"pod_sandbox_id": q.id}}, &r)
+		err = q.call("StartContainer", object{"container_id": r.Containers[0].ID}, &object{})
+	}
+	if err == nil || !strings.Contains(err.Error(), "annotation org.hermit-os.runh.prots.web is unknown (did you mean org.hermit-os.runh.ports?)") {
+		q.Errorf("a guest with an annotation prots.web: %v", err)
+	}
+	q.stop()
+	p.stop()
+	n.wantTraces(n.first, before)
+}
+
 func TestCRI(t *testing.T) {
 	n, d := newCRI(t)
 	n.testPod()
-	d.quiet("ExecSync for") // of what is not there
+	n.testTwoGuests()
+	d.quiet("ExecSync for", "annotation org.hermit-os.runh.prots.web") // of what is not there
 }
 
 // The kubelet's checkpoint API, and a new container from what it has written: in the same pod, and in another. containerd has it since 2.0, and wants criu.

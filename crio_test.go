@@ -201,6 +201,7 @@ func TestCRIOPod(t *testing.T) {
 		t.Run(fmt.Sprintf("drop_infra_ctr=%v", drop), func(t *testing.T) {
 			n := newCRIO(t, drop)
 			n.testPod()
+			n.testTwoGuests()
 		})
 	}
 }
