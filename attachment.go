@@ -36,8 +36,9 @@ func (a *attachment) close() {
 // direct gives the guest all that the interface has.
 func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names *resolver) error {
 	a.lease = up.lease(names)
+	path := up.mtu
 	if vm.MTU != 0 {
-		a.lease.MTU = vm.MTU
+		a.lease.MTU, path = vm.MTU, vm.MTU
 	}
 	if up.more != "" {
 		g.lossf("network: the guest has the interface %s, and not %s: the network mode \"shared\" would have both", up.name, up.more)
@@ -56,13 +57,14 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 	if vm.Keep {
 		outer.mac, outer.ip = inner.mac, inner.ip
 	}
-	if a.lease.MTU > up.mtu {
-		g.lossf("network: the guest sends packets of up to %d bytes, and the interface %s takes %d", a.lease.MTU, up.name, up.mtu)
-	}
+	a.warnMTU(g, vm, up.mtu)
 	if err := a.raise(l, a.lease.MTU); err != nil {
 		return err
 	}
-	if a.rules, err = makeTables(directRules(up.netInterface, a.tap, &inner, &outer)); isOthers(err) {
+	if path >= a.guestMTU(vm) {
+		path = 0 // TCP fits
+	}
+	if a.rules, err = makeTables(directRules(up.netInterface, a.tap, &inner, &outer, path)); isOthers(err) {
 		return taken{fmt.Sprintf("the interface %s is another guest's", up.name)}
 	}
 	if vm.Saved != nil && up.gateway.IsValid() {
@@ -80,6 +82,21 @@ func (a *attachment) identities(vm *vmConfig) (inner, outer identity, err error)
 	a.lease = vm.Saved
 	inner, err = a.lease.identity()
 	return inner, outer, err
+}
+
+// guestMTU is the size of packets that the guest takes for possible.
+func (a *attachment) guestMTU(vm *vmConfig) int {
+	if vm.Saved == nil && !vm.Boot.Variables {
+		return ethernetMTU // nothing tells this kernel
+	}
+	return a.lease.MTU
+}
+
+// warnMTU is for what clampMSS cannot help: UDP, for example.
+func (a *attachment) warnMTU(g *globals, vm *vmConfig, path int) {
+	if size := a.guestMTU(vm); size > path {
+		g.lossf("network: the guest sends packets of up to %d bytes, but only %d bytes pass: TCP adapts, larger packets of other protocols are lost", size, path)
+	}
 }
 
 // nowhere is the network of a guest that must have a card, where there is no interface for it: nobody is
@@ -117,7 +134,7 @@ func neighbour(a netip.Addr) netip.Addr {
 }
 
 // shared puts the guest on a link of its own behind the namespace.
-func (a *attachment) shared(l links, vm *vmConfig, mtu int, mac string, names *resolver) error {
+func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac string, names *resolver) error {
 	if err := a.claim(l, vm.Ports); err != nil {
 		return err
 	}
@@ -131,6 +148,7 @@ func (a *attachment) shared(l links, vm *vmConfig, mtu int, mac string, names *r
 	if err != nil {
 		return err
 	}
+	a.warnMTU(g, vm, mtu)
 	if err := a.raise(l, a.lease.MTU); err != nil {
 		return err
 	}

@@ -283,7 +283,7 @@ func (s *hermitSettings) set(setting, name, v string, c *hermitConfig) (err erro
 		s.identity = v
 		return checkIdentity(name, v)
 	case "mtu":
-		s.mtu, err = parseRange(name, v, 576, 65535)
+		s.mtu, err = parseRange(name, v, 576, maxMTU)
 	case "vmm":
 		if v == "image" && !c.allowImageVMM {
 			return fmt.Errorf("%s is %q: the host's configuration needs allow_image_vmm = true for it", name, v)

@@ -109,7 +109,7 @@ func TestAnnotations(t *testing.T) {
 		{"share", "rootfs", hermitConfig{}, ""},
 		{"share", "all", hermitConfig{}, "allowed are auto, rootfs, none"},
 		{"mtu", "1400", hermitConfig{}, ""},
-		{"mtu", "100", hermitConfig{}, "allowed are 576 to 65535"},
+		{"mtu", "100", hermitConfig{}, "allowed are 576 to 65521"},
 		{"vmm", "host", hermitConfig{}, ""},
 		{"vmm", "image", hermitConfig{}, "needs allow_image_vmm = true"},
 		{"vmm", "image", hermitConfig{allowImageVMM: true}, ""},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/mdlayher/netlink"
@@ -22,7 +23,7 @@ type netInterface struct {
 	kind      string // "tun", "veth" ..., "" for hardware
 	up        bool
 	mac       []byte
-	mtu       int
+	mtu       int // of the interface and of all routes out of it, the smallest
 	loopback  bool
 	addresses []netip.Prefix // IPv4
 	ipv6      bool           // it has an address of IPv6 that others can see
@@ -102,7 +103,7 @@ func readInterface(data []byte) (i netInterface) {
 		case kind == unix.IFLA_ADDRESS:
 			i.mac = v
 		case kind == unix.IFLA_MTU && len(v) == 4:
-			i.mtu = int(binary.NativeEndian.Uint32(v))
+			i.mtu = min(int(binary.NativeEndian.Uint32(v)), maxMTU)
 		case kind == unix.IFLA_LINKINFO:
 			eachAttribute(v, 0, func(kind uint16, v []byte) {
 				if kind == unix.IFLA_INFO_KIND {
@@ -163,12 +164,15 @@ func (n *network) addAddress(data []byte) {
 	})
 }
 
+// addRoute takes the MTU of a route in any table: rules of the namespace may choose that table for what the guest sends.
 func (n *network) addRoute(data []byte) {
-	if len(data) < unix.SizeofRtMsg || data[0] != unix.AF_INET || data[4] != unix.RT_TABLE_MAIN || data[7] != unix.RTN_UNICAST {
+	if len(data) < unix.SizeofRtMsg || data[0] != unix.AF_INET || data[7] != unix.RTN_UNICAST {
 		return
 	}
 	to := netip.AddrFrom4([4]byte{})
 	var r netRoute
+	var mtu int
+	var out []int32 // one interface, or one for each of several ways
 	eachAttribute(data, unix.SizeofRtMsg, func(kind uint16, v []byte) {
 		switch {
 		case kind == unix.RTA_DST && len(v) == 4:
@@ -176,21 +180,55 @@ func (n *network) addRoute(data []byte) {
 		case kind == unix.RTA_GATEWAY && len(v) == 4:
 			r.gateway = netip.AddrFrom4([4]byte(v))
 		case kind == unix.RTA_OIF && len(v) == 4:
-			r.index = int32(binary.NativeEndian.Uint32(v))
+			out = append(out, int32(binary.NativeEndian.Uint32(v)))
 		case kind == unix.RTA_PRIORITY && len(v) == 4:
 			r.metric = binary.NativeEndian.Uint32(v)
-		case kind == unix.RTA_MULTIPATH && len(v) >= unix.SizeofRtNexthop: // the first of several ways
-			r.index = int32(binary.NativeEndian.Uint32(v[4:]))
-			end := min(len(v), int(binary.NativeEndian.Uint16(v)))
-			eachAttribute(v[:end], unix.SizeofRtNexthop, func(kind uint16, v []byte) {
-				if kind == unix.RTA_GATEWAY && len(v) == 4 {
-					r.gateway = netip.AddrFrom4([4]byte(v))
+		case kind == unix.RTA_METRICS:
+			eachAttribute(v, 0, func(kind uint16, v []byte) {
+				if kind == unix.RTAX_MTU && len(v) == 4 { // locked (RTAX_LOCK) or not
+					mtu = int(binary.NativeEndian.Uint32(v))
 				}
 			})
+		case kind == unix.RTA_MULTIPATH:
+			for len(v) >= unix.SizeofRtNexthop {
+				end := min(len(v), max(unix.SizeofRtNexthop, int(binary.NativeEndian.Uint16(v))))
+				out = append(out, int32(binary.NativeEndian.Uint32(v[4:])))
+				eachAttribute(v[:end], unix.SizeofRtNexthop, func(kind uint16, v []byte) {
+					if kind == unix.RTA_GATEWAY && len(v) == 4 && len(out) == 1 {
+						r.gateway = netip.AddrFrom4([4]byte(v))
+					}
+				})
+				v = v[min(len(v), (end+unix.RTNH_ALIGNTO-1)&^(unix.RTNH_ALIGNTO-1)):]
+			}
 		}
 	})
-	r.to = netip.PrefixFrom(to, int(data[1]))
+	for _, index := range out {
+		if i := n.byIndex(index); i != nil && mtu != 0 {
+			i.mtu = min(i.mtu, max(mtu, minMTU))
+		}
+	}
+	if data[4] != unix.RT_TABLE_MAIN || len(out) == 0 {
+		return
+	}
+	r.to, r.index = netip.PrefixFrom(to, int(data[1])), out[0] // of several ways the first
 	n.routes = append(n.routes, r)
+}
+
+// mtu is the size of packets that pass on all ways out of the namespace. Whoever sends larger ones may hear nothing
+// of it: Hermit's network stack takes no notice of the ICMP message that says so.
+func (n *network) mtu() int {
+	smallest := maxMTU + 1
+	for i := range n.interfaces {
+		l := &n.interfaces[i]
+		routed := slices.ContainsFunc(n.routes, func(r netRoute) bool { return r.index == l.index })
+		if !l.loopback && (routed || len(l.addresses) > 0) {
+			smallest = min(smallest, l.mtu)
+		}
+	}
+	if smallest > maxMTU {
+		return ethernetMTU
+	}
+	return smallest
 }
 
 func (n *network) byIndex(index int32) *netInterface {

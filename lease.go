@@ -24,7 +24,11 @@ type lease struct {
 	MTU     int      `json:"mtu"`
 }
 
-const ethernetMTU = 1500 // what a Hermit kernel takes for granted
+const (
+	ethernetMTU = 1500  // what a Hermit kernel takes for granted
+	minMTU      = 68    // IPv4's (RFC 791)
+	maxMTU      = 65521 // a tap's: 65535 less the Ethernet header
+)
 
 func (l *lease) mask() string {
 	m := ^uint32(0) << (32 - l.Bits)
@@ -56,7 +60,7 @@ func (l *lease) bootWords(variables, dhcp bool) []string {
 }
 
 // longestLease has the longest bootWords.
-var longestLease = lease{MAC: "ff:ff:ff:ff:ff:ff", IP: "255.255.255.255", Gateway: "255.255.255.255", DNS: []string{"255.255.255.255", "255.255.255.255"}, MTU: 65535}
+var longestLease = lease{MAC: "ff:ff:ff:ff:ff:ff", IP: "255.255.255.255", Gateway: "255.255.255.255", DNS: []string{"255.255.255.255", "255.255.255.255"}, MTU: maxMTU}
 
 // stableMAC is a container's own: the same each time it starts, and unlike others' but for one chance
 // in 2^40. 02: locally administered.

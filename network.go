@@ -218,14 +218,10 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 	case mode == "direct":
 		return a, a.direct(g, l, vm, up, names)
 	}
-	mtu := ethernetMTU
-	if none == nil {
-		mtu = up.mtu
-	}
 	if len(vm.Ports) == 0 && !a.takeRest(l) {
 		g.lossf("%s", unreached(c.Annotations))
 	}
-	return a, a.shared(l, vm, mtu, stableMAC(g.root, c.ID), names)
+	return a, a.shared(g, l, vm, n.mtu(), stableMAC(g.root, c.ID), names)
 }
 
 // unreached is the warning of a guest without ports in a namespace where another guest has all of them.

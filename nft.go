@@ -28,6 +28,7 @@ const (
 	nftaSocketDreg    = 2 // NFTA_SOCKET_DREG
 	nftSocketWildcard = 2 // NFT_SOCKET_WILDCARD
 	nftaSetElemKey    = 1 // NFTA_SET_ELEM_KEY
+	nftExthdrTCP      = 1 // NFT_EXTHDR_OP_TCPOPT
 	nfDrop            = 0 // NF_DROP
 	nfAccept          = 1 // NF_ACCEPT
 	nfNetdevEgress    = 1 // NF_NETDEV_EGRESS, Linux 5.16
@@ -281,6 +282,34 @@ func local(op, flag uint32) []expr {
 // the address or on all of them, or a connected one.
 func someoneListens() []expr {
 	return []expr{expression("socket", number(nftaSocketKey, nftSocketWildcard), number(nftaSocketDreg, unix.NFT_REG_1))}
+}
+
+// isSYN ends the rule unless the TCP segment opens a connection, or answers one that does.
+func isSYN() []expr {
+	const flags, syn = 13, 2
+	return []expr{
+		payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, flags, 1),
+		expression("bitwise", number(unix.NFTA_BITWISE_SREG, unix.NFT_REG_1), number(unix.NFTA_BITWISE_DREG, unix.NFT_REG_1), number(unix.NFTA_BITWISE_LEN, 1),
+			value(unix.NFTA_BITWISE_MASK, []byte{syn}), value(unix.NFTA_BITWISE_XOR, []byte{0})),
+		compare(unix.NFT_CMP_NEQ, []byte{0}),
+	}
+}
+
+// pathMSS loads the largest segment of TCP that passes on the packet's way there and back.
+func pathMSS() []expr {
+	return []expr{
+		expression("rt", number(unix.NFTA_RT_DREG, unix.NFT_REG_1), number(unix.NFTA_RT_KEY, unix.NFT_RT_TCPMSS)),
+		expression("byteorder", number(unix.NFTA_BYTEORDER_SREG, unix.NFT_REG_1), number(unix.NFTA_BYTEORDER_DREG, unix.NFT_REG_1),
+			number(unix.NFTA_BYTEORDER_OP, unix.NFT_BYTEORDER_HTON), number(unix.NFTA_BYTEORDER_LEN, 2), number(unix.NFTA_BYTEORDER_SIZE, 2)),
+	}
+}
+
+// lowerMSS replaces the segment size that a SYN offers by the loaded one, if that is smaller (nft_exthdr.c). Like pathMSS it is part
+// of every nf_tables that has owners.
+func lowerMSS() []expr {
+	const mss, atSize, size = 2, 2, 2
+	return []expr{expression("exthdr", number(unix.NFTA_EXTHDR_SREG, unix.NFT_REG_1), netlink.Attribute{Type: unix.NFTA_EXTHDR_TYPE, Data: []byte{mss}},
+		number(unix.NFTA_EXTHDR_OFFSET, atSize), number(unix.NFTA_EXTHDR_LEN, size), number(unix.NFTA_EXTHDR_OP, nftExthdrTCP))}
 }
 
 func load(register uint32, v []byte) expr {

@@ -20,13 +20,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directRules are for a guest that believes to be inner, and is outer.
-func directRules(eth *netInterface, t *tap, inner, outer *identity) *nftTable {
+// directRules are for a guest that believes to be inner, and is outer. mtu is set if its packets may be too large: TCP's
+// are then kept below that.
+func directRules(eth *netInterface, t *tap, inner, outer *identity, mtu int) *nftTable {
 	n := newNFT(unix.NFPROTO_NETDEV, fmt.Sprintf("runh-direct-%d", eth.index)) // so it is taken once for an interface
 	const first = -500
 	n.chain("in", "filter", unix.NF_NETDEV_INGRESS, first, eth.name)
 	n.chain("out", "filter", unix.NF_NETDEV_INGRESS, first, t.name)
 	n.rule("out", isEther(unix.ETH_P_IP), isTransport(unix.IPPROTO_UDP), toPort(67), drop()) // DHCP: we answer
+	for _, x := range []struct{ ether, headers uint16 }{{unix.ETH_P_IP, 40}, {unix.ETH_P_IPV6, 60}} {
+		if mtu != 0 {
+			size := binary.BigEndian.AppendUint16(nil, uint16(mtu)-x.headers)
+			for _, chain := range []string{"in", "out"} {
+				n.rule(chain, isEther(x.ether), isTransport(unix.IPPROTO_TCP), isSYN(), []expr{load(unix.NFT_REG_1, size)}, lowerMSS())
+			}
+		}
+	}
 	n.translate(way{"in", forwardTo(t.index)}, way{"out", forwardTo(eth.index)}, inner, outer, eth)
 	return n
 }
@@ -63,7 +72,7 @@ var loopbackPorts = []portForward{{"tcp", upstreamUserPort}}
 func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portForward) *nftTable {
 	gateway, guest := linkNet(t.number)
 	n := newNFT(unix.NFPROTO_INET, t.name)
-	const dnat, snat, raw = -100, 100, -300
+	const dnat, snat, raw, mangle = -100, 100, -300, -150
 
 	// The guest sends under its own address, and to the loopback only what is led there.
 	n.chain("guard", "filter", unix.NF_INET_PRE_ROUTING, raw, "")
@@ -99,6 +108,13 @@ func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portFor
 	n.rule("own", isIPv4(), bytesAre(ipDestination, linkNets), leave())
 	for _, p := range ports {
 		n.rule("own", isIPv4(), isTransport(p.number()), toPort(p.Port), divert(guest[:], 0))
+	}
+
+	// Connections through the namespace: what is offered in both directions fits on the way, though neither side may hear of
+	// a narrower one than its own interface has.
+	n.chain("segments", "filter", unix.NF_INET_FORWARD, mangle, "")
+	for _, one := range [][]expr{fromDevice(t.index), toDevice(t.index)} {
+		n.rule("segments", one, isIPv4(), isTransport(unix.IPPROTO_TCP), isSYN(), pathMSS(), lowerMSS())
 	}
 
 	// Who sees the namespace's address as the sender's, and not the true one: the guest, of what came

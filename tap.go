@@ -80,8 +80,12 @@ func openTap(l links) (*tap, error) {
 // in another place remembers it, as its gateway's.
 var tapMAC = []byte{2, 'r', 'u', 'n', 'h', 1}
 
+// minTapMTU is what every host must take (RFC 791), and so the size of our answers by DHCP. A guest may be told of less.
+const minTapMTU = 576
+
 // raise sets the tap up. The kernel itself has nothing to say on it in IPv6.
 func (t *tap) raise(l links, mtu int) error {
+	mtu = max(mtu, minTapMTU)
 	// A kernel without IPv6 has no such file.
 	if err := setSysctl("net/ipv6/conf/"+t.name+"/disable_ipv6", "1"); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err

@@ -57,8 +57,8 @@ func (l *lease) identity() (identity, error) {
 	switch {
 	case l.Bits < 1 || l.Bits > 32:
 		err = fmt.Errorf("bits is %d: allowed are 1 to 32", l.Bits)
-	case l.MTU < 68 || l.MTU > 65535:
-		err = fmt.Errorf("mtu is %d: allowed are 68 to 65535", l.MTU)
+	case l.MTU < minMTU || l.MTU > maxMTU:
+		err = fmt.Errorf("mtu is %d: allowed are %d to %d", l.MTU, minMTU, maxMTU)
 	case len(l.DNS) > 2:
 		err = fmt.Errorf("dns has %d addresses: allowed are 2", len(l.DNS))
 	}

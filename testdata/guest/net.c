@@ -287,6 +287,8 @@ static void icmp_input(uint32_t from, const uint8_t *p, size_t n)
 		ip_send(from, ICMP, n);
 	} else if (n >= 8 && p[0] == 0 && from == ping_from) {
 		pings++;
+	} else if (n >= 8 && p[0] == 3 && p[1] == 4) { /* Hermit's stack takes no notice; the test wants to */
+		print("only %u bytes pass\n", get16(p + 6));
 	}
 }
 
