@@ -40,14 +40,11 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 	if vm.MTU != 0 {
 		a.lease.MTU, path = vm.MTU, vm.MTU
 	}
-	if up.more != "" {
-		g.lossf("network: the guest has the interface %s, and not %s: the network mode \"shared\" would have both", up.name, up.more)
-	}
-	if names.loopback.IsValid() {
-		g.lossf("network: the guest does not reach the name server %v, which is the namespace's own: in the network mode \"shared\" it would", names.loopback)
-	}
 	if len(up.mac) != 6 {
-		return fmt.Errorf("interface %s is not of Ethernet's kind: the guest can share it, but not have it", up.name)
+		return fmt.Errorf("the interface %s has no Ethernet address, without which a guest cannot have it: the network mode \"shared\" works there", up.name)
+	}
+	for _, why := range up.notDirect(l, names) {
+		g.lossf("network: %s: the network mode \"shared\" has no such limit", why)
 	}
 	inner, outer, err := a.identities(vm)
 	if err != nil {
@@ -71,6 +68,26 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 		a.question = &gatewayQuestion{up.index, outer.mac, outer.ip.AsSlice(), up.gateway.AsSlice()}
 	}
 	return err
+}
+
+// notDirect is what a guest that has the interface cannot reach, because a guest knows one address, one gateway, and ARP.
+func (u *uplink) notDirect(l links, names *resolver) (list []string) {
+	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
+	if u.more != "" {
+		add("the guest has the interface %s, and not %s", u.name, u.more)
+	}
+	if names.loopback.IsValid() {
+		add("the guest does not reach the name server %v, which is the namespace's own", names.loopback)
+	}
+	switch {
+	case u.noARP:
+		add("there is no ARP on the interface %s (as on ipvlan in mode L3), by which alone the guest finds its neighbours", u.name)
+	case u.bare:
+		add("the guest reaches only %v, because the default route of the interface %s has no gateway", u.address.Masked(), u.name)
+	case u.gateway.IsValid() && l.isPermanent(u.index, u.gateway):
+		add("the guest finds the gateway %v only if that answers ARP: the interface %s has a permanent neighbour entry for it, as for one that does not", u.gateway, u.name)
+	}
+	return list
 }
 
 // identities are who the guest believes to be, and who it would be if it were started now. From here on
@@ -170,7 +187,7 @@ func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac stri
 	a.rules, err = makeTables(tables...)
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP) && len(tables) > 1:
-		return errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")
+		return errNoEgress
 	case isOthers(err): // QEMU, on its way out, lets go of its tap first
 		return taken{fmt.Sprintf("the nftables of %s are another guest's", a.name)}
 	case err != nil:
@@ -178,6 +195,8 @@ func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac stri
 	}
 	return forward(l) // last: what is before it goes with our descriptors
 }
+
+var errNoEgress = errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")
 
 // isOthers: the table is there already, with another owner.
 func isOthers(err error) bool { return errors.Is(err, unix.EPERM) }

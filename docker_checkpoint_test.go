@@ -81,9 +81,10 @@ func TestDockerCheckpoint(t *testing.T) {
 func TestDockerCheckpointBridge(t *testing.T) {
 	k := newDockHermit(t)
 	c := k.start("-p", "29977:9975", "hermit", "net", ";", "serve", "docker")
-	was := told(t, k.logs(c, "serving as docker"), "net")["ip"]
-	k.save(c, "one")
+	k.logs(c, "serving as docker")
 	address := func(c string) string { return k.inspect(c, "{{.NetworkSettings.IPAddress}}") }
+	was := address(c)
+	k.save(c, "one")
 	for address(k.start("bb", "sleep", "1000")) != was { // takes an address that is free now
 	}
 	k.settled()

@@ -35,21 +35,28 @@ func (k *dock) network(args ...string) string {
 	return name
 }
 
-// The default bridge: a published port, the address that Docker gave, and the same again after a restart.
+// The default bridge: a published port, the container's address, and the same again after a restart. Where the configuration says
+// direct, what Docker gave is the guest's own.
 func TestDockerNetworkBridge(t *testing.T) {
 	k := newDockHermit(t)
-	for _, image := range []string{"hermit", "hermit-pci"} {
-		c := k.start("-p", "29975:9975", "-p", "29976:53/udp", "--mac-address", "02:42:0a:0b:0c:0d", "--dns", "10.9.8.7", image, "net", ";", "dhcp", ";", "serve", "docker")
+	for _, x := range []struct{ runtime, image string }{{"runh", "hermit"}, {"runh", "hermit-pci"}, {"runh-direct", "hermit"}} {
+		c := k.start("--runtime", x.runtime, "-p", "29975:9975", "-p", "29976:53/udp", "--mac-address", "02:42:0a:0b:0c:0d", "--dns", "10.9.8.7", x.image, "net", ";", "dhcp", ";", "serve", "docker")
 		before := ""
 		for range 2 {
 			all := k.logs(c, "serving as docker")
 			out := strings.TrimPrefix(all, before) // of this life: Docker may give another address then
 			before = all
 			ip, gateway := k.inspect(c, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"), k.inspect(c, "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}")
+			want := map[string]string{"ip": "169.254.137.2", "gateway": "169.254.137.1", "mask": "255.255.255.252", "dns": "10.9.8.7,0.0.0.0"}
+			if x.runtime == "runh-direct" {
+				want = map[string]string{"ip": ip, "gateway": gateway, "mask": "255.255.0.0", "dns": "10.9.8.7,0.0.0.0", "mac": "02:42:0a:0b:0c:0d"}
+			}
 			for _, line := range []string{"net", "dhcp"} {
 				got := told(t, out, line)
-				if got["ip"] != ip || got["gateway"] != gateway || got["mac"] != "02:42:0a:0b:0c:0d" || got["dns"] != "10.9.8.7,0.0.0.0" || got["mask"] != "255.255.0.0" {
-					t.Errorf("%s: the guest was told %v, Docker says %s by %s", line, got, ip, gateway)
+				for key, v := range want {
+					if got[key] != v {
+						t.Errorf("%s %s: the guest was told that its %s is %s, want %s", x.runtime, line, key, got[key], v)
+					}
 				}
 			}
 			h := k.host()
@@ -89,6 +96,33 @@ func TestDockerNetworkNames(t *testing.T) {
 	}
 	if who, _ := k.host().ask("tcp", "10.123.0.77:9975"); who != "alpha" {
 		t.Errorf("%s answers", who)
+	}
+}
+
+// docker network disconnect and connect, to another network: outbound, names, and inbound.
+func TestDockerNetworkReconnect(t *testing.T) {
+	k := newDockHermit(t)
+	one, two := k.network("--subnet", "10.124.0.0/24"), k.network("--subnet", "10.125.0.0/24")
+	peer := k.start("--network", two, "--network-alias", "peer", "--ip", "10.125.0.77", "bb", "sleep", "1000")
+	asks := k.start(append([]string{"--network", one, "hermit"}, strings.Fields(strings.Repeat("resolve peer ; udp 10.125.0.1 7000 q ; sleep 200 ; ", 100)+"exit 0")...)...)
+	serves := k.start("--network", one, "hermit", "serve", "moved")
+	k.host().serve("udp", "0.0.0.0:7000", "world")
+	k.logs(serves, "serving as moved")
+	k.logs(asks, "resolve peer: ")
+	for _, c := range []string{asks, serves} {
+		k.docker("network", "disconnect", one, c).ok()
+		k.docker("network", "connect", two, c).ok()
+	}
+	k.logs(asks, "resolve peer: 10.125.0.77\n")
+	k.logs(asks, "udp 10.125.0.1 7000: world "+k.inspect(asks, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")+":")
+	ip := k.inspect(serves, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+	for _, network := range []string{"tcp", "udp"} {
+		if who, _ := k.host().ask(network, ip+":9975"); who != "moved" {
+			t.Errorf("%s: %s answers", network, who)
+		}
+	}
+	if out := k.docker("exec", peer, "sh", "-c", "(echo hello; sleep 1) | timeout 10 nc "+ip+" 9975 | head -n 1").out; !strings.HasPrefix(out, "moved ") {
+		t.Errorf("a neighbour on the new network reads %q", out)
 	}
 }
 

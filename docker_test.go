@@ -79,14 +79,13 @@ func startDocker(r *rt, script string, more map[string]any) (*dockerDaemon, erro
 	}
 	runtimes := map[string]any{"runh": entry}
 	if args, ok := entry["runtimeArgs"].([]string); ok {
-		if err := os.WriteFile(dir+"/files.toml", []byte("share = \"rootfs\"\n"), 0o644); err != nil {
-			return nil, err
+		for name, config := range map[string]string{"files": `share = "rootfs"`, "broken": `cpu = "nosuch"`, "direct": `network = "direct"`} {
+			file := dir + "/" + name + ".toml"
+			if err := os.WriteFile(file, []byte(config+"\n"), 0o644); err != nil {
+				return nil, err
+			}
+			runtimes["runh-"+name] = map[string]any{"path": r.bin, "runtimeArgs": append(slices.Clone(args), "--config", file)}
 		}
-		if err := os.WriteFile(dir+"/broken.toml", []byte("cpu = \"nosuch\"\n"), 0o644); err != nil {
-			return nil, err
-		}
-		runtimes["runh-broken"] = map[string]any{"path": r.bin, "runtimeArgs": append(slices.Clone(args), "--config", dir+"/broken.toml")}
-		runtimes["runh-files"] = map[string]any{"path": r.bin, "runtimeArgs": append(slices.Clone(args), "--config", dir+"/files.toml")}
 	}
 	settings := map[string]any{
 		"runtimes": runtimes, "data-root": dir + "/data", "exec-root": dir + "/exec", "pidfile": dir + "/pid",

@@ -115,11 +115,16 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	e.Network = vm.Network
 	switch vm.Network {
 	case "auto":
-		e.Network = "auto: direct or shared, decided at start"
+		e.Network = "auto: shared; none if the network namespace has no interface at start"
+	case "shared":
+		e.Network = "shared, behind the network namespace"
 	case "direct":
 		e.Network = "direct, with the address that the interface has at start"
 	}
-	for _, port := range vm.Ports {
+	for i, port := range vm.Ports {
+		if i == 0 {
+			e.Network += ", ports"
+		}
 		e.Network += fmt.Sprintf(" %d/%s", port.Port, port.Proto)
 	}
 	if w := c.warnUnreached(vm); w != "" {

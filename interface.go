@@ -25,6 +25,7 @@ type netInterface struct {
 	mac       []byte
 	mtu       int // of the interface and of all routes out of it, the smallest
 	loopback  bool
+	noARP     bool           // nobody on the link answers ARP: ipvlan in mode L3, a tunnel
 	addresses []netip.Prefix // IPv4
 	ipv6      bool           // it has an address of IPv6 that others can see
 }
@@ -95,7 +96,7 @@ func readInterface(data []byte) (i netInterface) {
 		return i
 	}
 	flags := binary.NativeEndian.Uint32(data[8:])
-	i = netInterface{index: int32(binary.NativeEndian.Uint32(data[4:])), loopback: flags&unix.IFF_LOOPBACK != 0, up: flags&unix.IFF_UP != 0}
+	i = netInterface{index: int32(binary.NativeEndian.Uint32(data[4:])), loopback: flags&unix.IFF_LOOPBACK != 0, noARP: flags&unix.IFF_NOARP != 0, up: flags&unix.IFF_UP != 0}
 	eachAttribute(data, unix.SizeofIfInfomsg, func(kind uint16, v []byte) {
 		switch {
 		case kind == unix.IFLA_IFNAME:
@@ -246,6 +247,7 @@ type uplink struct {
 	address netip.Prefix
 	gateway netip.Addr // invalid: there is none
 	onLink  bool       // the gateway is in the address's prefix
+	bare    bool       // its default route has no gateway: every address is looked for on the link
 	more    string     // what a guest with this address alone would not have: "" for nothing
 }
 
@@ -267,6 +269,7 @@ func (n *network) uplink() (*uplink, error) {
 	u := &uplink{}
 	if best != nil {
 		u.netInterface, u.gateway = n.byIndex(best.index), best.gateway
+		u.bare = !best.gateway.IsValid()
 	}
 	var others []string
 	for i := range n.interfaces {
@@ -304,4 +307,27 @@ func (n *network) uplink() (*uplink, error) {
 		}
 	}
 	return u, nil
+}
+
+// isPermanent says whether somebody has set the hardware address of a neighbour for good, as one does for those that answer no ARP.
+func (l links) isPermanent(index int32, ip netip.Addr) bool {
+	header := make([]byte, unix.SizeofNdMsg)
+	header[0] = unix.AF_INET
+	found, err := l.execute(unix.RTM_GETNEIGH, netlink.Dump, header)
+	if err != nil {
+		return false
+	}
+	for _, m := range found {
+		if len(m.Data) < unix.SizeofNdMsg || int32(binary.NativeEndian.Uint32(m.Data[4:])) != index || binary.NativeEndian.Uint16(m.Data[8:])&unix.NUD_PERMANENT == 0 {
+			continue
+		}
+		permanent := false
+		eachAttribute(m.Data, unix.SizeofNdMsg, func(kind uint16, v []byte) {
+			permanent = permanent || kind == unix.NDA_DST && bytes.Equal(v, ip.AsSlice())
+		})
+		if permanent {
+			return true
+		}
+	}
+	return false
 }

@@ -1,7 +1,7 @@
 // A guest's network: which of five modes it gets, when, and how it is attached.
 //
-//	direct  the guest has the interface of a namespace of its own: address, MAC and all
 //	shared  the guest stands behind the namespace, beside other guests and processes
+//	direct  the guest has the namespace's interface: address, MAC and all
 //	user    QEMU's own network stack, which needs no privileges
 //	none    no device
 //	auto    one of these
@@ -25,9 +25,11 @@ import (
 // pickNetwork decides as much as can be known at create.
 //
 // auto is user where runh may not make a tap, and in the host's own network, whose ports must not all
-// lead to a guest. A namespace that somebody else made, a pod's, has or will have other processes that
-// need it: shared. In one of the container's own it is decided at start, for only then the interface is
-// there: attach does it.
+// lead to a guest. Everywhere else it is shared: the namespace's stack knows what a guest cannot (routes
+// without a gateway, neighbours that answer no ARP, links without hardware addresses), goes on when an
+// engine takes the interface away and brings another, and leaves the namespace's own processes reachable.
+// Only in a namespace of the container's own, auto is settled at start (attachHere): one that has no
+// interface even then gets none.
 func (vm *vmConfig) pickNetwork(spec *specs.Spec, c *hermitConfig, s *hermitSettings) error {
 	vm.Network = firstWord(s.network, c.network, "auto")
 	vm.Ports, vm.MTU = s.ports, s.mtu
@@ -117,7 +119,7 @@ func canTap() bool {
 	return !inUserNamespace() && ownCapabilities()&(1<<unix.CAP_NET_ADMIN) != 0 && unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK) == nil
 }
 
-// usesTap: "auto" is still to be decided, between modes of which all but none have one.
+// usesTap: "auto" is settled at start, and has one unless it becomes none.
 func (vm *vmConfig) usesTap() bool {
 	return vm.Network == "direct" || vm.Network == "shared" || vm.Network == "auto"
 }
@@ -186,22 +188,44 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 	}
 	up, none := n.uplink()
 	mode := vm.Network
-	if mode == "auto" {
-		mode = "direct"
-		if none == nil && (up.more != "" || names.loopback.IsValid()) {
-			mode = "shared" // in which the guest has all routes, and Docker's resolver
+	switch {
+	case mode != "auto":
+	case vm.Keep && none == nil:
+		mode = "direct" // only there a restored guest can keep its addresses
+	default:
+		mode = "shared"
+	}
+	// The interface, or its address, may come later. But a namespace of the container's own without any
+	// interface is `docker run --network none`.
+	attached := none == nil || vm.Saved != nil || vm.Card || mode == "shared" && (vm.Network == "shared" || !errors.Is(none, errNoInterface))
+	if attached {
+		a, err = c.attachAs(g, l, vm, mode, n, up, names)
+		if errors.Is(err, errNoEgress) && vm.Network == "auto" {
+			a, err = c.attachAs(g, l, vm, "direct", n, up, names)
 		}
 	}
-	if mode == "direct" && none != nil {
-		tell := g.lossf
-		if errors.Is(none, errNoInterface) { // as with docker run --network none
-			tell = g.warnf
-		}
-		tell("network: %v; the guest starts without a network", none)
-		if vm.Saved == nil && !vm.Card {
-			return nil, nil
-		}
+	if none != nil && err == nil {
+		tellAbsent(g, none, a != nil && a.mode == "shared")
 	}
+	return a, err
+}
+
+// tellAbsent logs why the namespace leads a guest nowhere.
+func tellAbsent(g *globals, why error, later bool) {
+	tell := g.lossf
+	if errors.Is(why, errNoInterface) {
+		tell = g.warnf
+	}
+	if later {
+		tell("network: %v; the guest speaks IPv4 alone, and reaches nothing beyond this network namespace until there is one", why)
+	} else {
+		tell("network: %v; the guest starts without a network", why)
+	}
+}
+
+// attachAs connects a guest in mode direct or shared; up is nil where the namespace has no uplink.
+func (c *container) attachAs(g *globals, l links, vm *vmConfig, mode string, n *network, up *uplink, names *resolver) (a *attachment, err error) {
+	told := len(g.losses)
 	a = &attachment{rules: -1, vhost: -1, mode: mode}
 	if a.tap, err = openTap(l); err != nil {
 		return nil, err
@@ -209,11 +233,11 @@ func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *at
 	defer func() {
 		if err != nil {
 			a.close()
-			a = nil
+			a, g.losses = nil, g.losses[:told] // the next attempt tells its own
 		}
 	}()
 	switch {
-	case mode == "direct" && none != nil:
+	case mode == "direct" && up == nil:
 		return a, a.nowhere(l, vm, stableMAC(g.root, c.ID))
 	case mode == "direct":
 		return a, a.direct(g, l, vm, up, names)

@@ -156,7 +156,7 @@ func TestNetworkTwoWithoutPorts(t *testing.T) {
 	annotate(next.spec, "ports.next=8002")
 	next.spec.Annotations["io.kubernetes.cri.container-name"] = "next"
 	next.write()
-	if out := r.do("explain", "--bundle", next.dir).ok().out; strings.Contains(out, told) || !strings.Contains(out, "shared 8002/tcp") {
+	if out := r.do("explain", "--bundle", next.dir).ok().out; strings.Contains(out, told) || !strings.Contains(out, ", ports 8002/tcp\n") {
 		t.Errorf("with ports of its own it is explained as %q", out)
 	}
 	next.spec.Annotations["io.kubernetes.cri.container-name"] = "other"
