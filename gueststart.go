@@ -142,7 +142,7 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 	}
 	j := &vmmJail{
 		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files, image: g.env.image,
-		uid: vmmID(g.uids, c.g.root, c.ID), gid: vmmID(g.gids, c.g.root, c.ID), at: c.init.rootfs,
+		uid: vmmID(g.uids, c.g.root, c.ID), gid: vmmID(g.gids, c.g.root, c.ID), at: c.init.rootfs, maxFiles: g.vm.maxFiles(),
 		late: g.vm.usesTap(), listener: c.init.listener,
 	}
 	if j.app, err = newJailFile(vmmApp, int(g.app.file.Fd()), false); err != nil {

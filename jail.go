@@ -25,21 +25,22 @@ import (
 
 // vmmJail is what the operations are made from.
 type vmmJail struct {
-	qemu    string // its path in the jail
-	argv    []string
-	libPath string
-	files   []envFile
-	host    hostTrees   // where files are mounted from
-	image   []*jailFile // directories of the image, instead of most of these
-	app     jailFile
-	loader  *jailFile // nil: the application boots by itself
-	devices []string  // device nodes of the host
-	uid     uint32
-	gid     uint32
-	groups  []uint32
-	seccomp *seccompFilter
-	share   *shareJail // nil: no files are shared
-	at      string     // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
+	qemu     string // its path in the jail
+	argv     []string
+	libPath  string
+	files    []envFile
+	host     hostTrees   // where files are mounted from
+	image    []*jailFile // directories of the image, instead of most of these
+	app      jailFile
+	loader   *jailFile // nil: the application boots by itself
+	devices  []string  // device nodes of the host
+	uid      uint32
+	gid      uint32
+	maxFiles uint32 // its limit of descriptors
+	groups   []uint32
+	seccomp  *seccompFilter
+	share    *shareJail // nil: no files are shared
+	at       string     // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
 
 	late     bool   // argv comes later (launch.go), to
 	listener int    // this descriptor in the stub,
@@ -192,12 +193,12 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.at("VMM jail: set no_new_privs")
 	p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 	if !j.late {
-		p.limitFiles()
+		p.limitFiles(j.maxFiles)
 		p.execJailed("VMM jail", j.qemu, j.argv, j.libPath, j.seccomp)
 		return
 	}
 	argv, conn := p.awaitLaunch(j)
-	p.limitFiles() // one of them is beyond that
+	p.limitFiles(j.maxFiles) // one of them is beyond that
 	var failed label
 	for _, c := range p.execAt("VMM jail", j.qemu, argv, j.libPath, j.seccomp) {
 		c.orElse(&failed)
@@ -208,9 +209,9 @@ func (p *program) jail(j *vmmJail, io *vmmPipes) {
 	p.call(unix.SYS_EXIT_GROUP, 1)
 }
 
-func (p *program) limitFiles() {
+func (p *program) limitFiles(most uint32) {
 	p.at("VMM jail: limit its files")
-	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(uint64(vmmFiles()), uint64(vmmFiles())), 0)
+	p.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(uint64(most), uint64(most)), 0)
 }
 
 // enterJail makes the current directory the root, and leaves the host's files.

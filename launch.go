@@ -28,7 +28,7 @@ type launch struct {
 const launchSize = 160 << 10
 
 // The VMM's descriptors that come with the message, higher than any that it has before. A third one, by being open,
-// holds the nftables: they are about QEMU, so it has a number that QEMU cannot close (vmmFiles).
+// holds the nftables: they are about QEMU, so it has a number that QEMU cannot close (maxFiles).
 const (
 	vmmTap   = 100
 	vmmVhost = 101
@@ -55,7 +55,7 @@ func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
 	iov := p.words(uint64(argv), launchSize)
 	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 16+4*files, 0)
 	p.call(unix.SYS_RECVMSG, conn, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
-	for i, fd := range [files]int{vmmTap, int(vmmFiles()), vmmVhost} {
+	for i, fd := range [files]int{vmmTap, int(j.maxFiles), vmmVhost} {
 		p.call(unix.SYS_DUP3, valueAt(control+addr(16+4*i)), fd, 0).ignore(unix.EBADF)
 	}
 	return argv, conn

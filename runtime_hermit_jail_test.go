@@ -200,7 +200,7 @@ func TestHermitBreakoutStays(t *testing.T) {
 				if tables := p.nft(); !strings.Contains(tables, "flags owner") {
 					t.Fatalf("the rules while it runs: %q", tables)
 				}
-				rules, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", vmm, vmmFiles()))
+				rules, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", vmm, (&vmConfig{Network: network}).maxFiles()))
 				r.must(err)
 				held := 0
 				files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", c.pid))

@@ -822,13 +822,26 @@ func TestSeccompVMM(t *testing.T) {
 			{"SIGUSR1 for a virtual CPU", unix.SYS_TGKILL, [6]uint64{2, 3, 10}, true},
 			{"SIGKILL", unix.SYS_TGKILL, [6]uint64{2, 3, 9}, false},
 			{"close", unix.SYS_CLOSE, [6]uint64{1<<32 | 255}, true},
-			{"close of what is kept", unix.SYS_CLOSE, [6]uint64{1<<32 | uint64(vmmFiles())}, false},
+			{"close of what is kept", unix.SYS_CLOSE, [6]uint64{1<<32 | uint64(vm.maxFiles())}, false},
 		} {
 			if got := runSeccomp(t, f.prog, seccompCall{unix.AUDIT_ARCH_X86_64, x.nr, x.args}) == unix.SECCOMP_RET_ALLOW; got != x.allowed {
 				t.Errorf("network %s, accel %q: %s: allowed is %v", vm.Network, vm.Accel, x.name, got)
 			}
 		}
 		t.Logf("network %s, accel %q: %d instructions", vm.Network, vm.Accel, len(f.prog))
+	}
+}
+
+// QEMU's descriptors: in the network of mode user each connection needs one, and 10 KiB.
+func TestVMMFiles(t *testing.T) {
+	for _, x := range []struct {
+		network string
+		needs   int
+		want    uint32
+	}{{"user", 64, 256}, {"user", 128, 512}, {"user", 256, 1024}, {"user", 1118, 4096}, {"user", 1 << 20, 4096}, {"shared", 1118, 256}, {"none", 64, 256}} {
+		if got := (&vmConfig{Network: x.network, NeedsMiB: x.needs}).maxFiles(); got != x.want {
+			t.Errorf("network %s, a machine of %d MiB: %d descriptors, want %d", x.network, x.needs, got, x.want)
+		}
 	}
 }
 

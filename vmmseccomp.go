@@ -9,19 +9,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vmmFiles is QEMU's limit of descriptors, hard and soft. dup2 and dup3 make none from there on. It is also the number of
-// a descriptor that QEMU has and cannot close: as that is beyond the limit, neither dup2 nor dup3 replaces it, and the
-// filter lets close and fcntl (FD_CLOEXEC, for an execve) have smaller ones only. A power of two, for the filter's mask;
-// the jail must still be able to have that number itself.
-func vmmFiles() uint32 {
-	if hardFiles() > 256 {
-		return 256
+// maxFiles is QEMU's limit of descriptors, hard and soft. dup2 and dup3 make none from there on. It is also the number of
+// a descriptor that QEMU has beside a tap and cannot close: as that is beyond the limit, neither dup2 nor dup3 replaces it,
+// and the filter lets close and fcntl (FD_CLOEXEC, for an execve) have smaller ones only. A power of two, for the filter's mask.
+func (vm *vmConfig) maxFiles() uint32 {
+	most, room := uint32(256), hardFiles()
+	if vm.usesTap() {
+		room-- // for that number
 	}
-	return 128
+	if vm.Network == "user" {
+		most = vm.userFiles()
+	}
+	for most > 128 && uint64(most) > room {
+		most /= 2
+	}
+	return most
+}
+
+// userFiles: QEMU alone has some fourteen descriptors. In the network of mode user each connection is one more, for seconds
+// beyond its end (TIME_WAIT), and each port from which the guest sends by UDP, for minutes. QEMU does not say when it has
+// no more, so there are many; but a connection takes 10 KiB, and strangers' must not take more than a sixteenth of the
+// container's memory.
+func (vm *vmConfig) userFiles() uint32 {
+	const least, most, perMiB = 256, 4096, 1024 / 10 / 16
+	n := uint32(least)
+	for n < most && int(2*n) <= vm.NeedsMiB*perMiB {
+		n *= 2
+	}
+	return n
 }
 
 // ownFile: the argument is a descriptor that QEMU may do away with.
-func ownFile(index uint) specs.LinuxSeccompArg { return argMasked(index, ^(vmmFiles() - 1), 0) }
+func (vm *vmConfig) ownFile(index uint) specs.LinuxSeccompArg {
+	return argMasked(index, ^(vm.maxFiles() - 1), 0)
+}
 
 // The letters of ioctl requests that belong to one driver alone, as the request's second byte.
 const (
@@ -66,9 +87,9 @@ var vmmSignals = []uint32{uint32(unix.SIGABRT), uint32(unix.SIGBUS), uint32(unix
 // It stands below QEMU's own -sandbox, which takes some of them away again once QEMU is set up: execve
 // is here for the start.
 func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
-	s := ownFilter(allowCalls(vmmSyscalls), allowThreads(), ownLimits(), allowCalls("close", ownFile(0)))
+	s := ownFilter(allowCalls(vmmSyscalls), allowThreads(), ownLimits(), allowCalls("close", vm.ownFile(0)))
 	add := func(rules ...specs.LinuxSyscall) { s.Syscalls = append(s.Syscalls, rules...) }
-	add(allowEach("fcntl", 1, vmmFcntl, ownFile(0))...)
+	add(allowEach("fcntl", 1, vmmFcntl, vm.ownFile(0))...)
 	add(allowEach("prctl", 0, vmmPrctl)...)
 	add(allowEach("tgkill", 2, vmmSignals)...)
 	add(allowEach("ioctl", 1, []uint32{unix.TCGETS, unix.TIOCINQ, fionbio})...) // isatty; the network of mode user

@@ -168,7 +168,7 @@ static void kernel(void)
 static void privileges(void)
 {
 	struct { unsigned version; int pid; } header = { 0x20080522, 0 };
-	struct rlimit more = { 4096, 4096 }, core = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit more = { 65536, 65536 }, core = { RLIM_INFINITY, RLIM_INFINITY };
 	gid_t zero = 0;
 
 	CALL(setuid, 0);

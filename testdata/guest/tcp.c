@@ -7,7 +7,12 @@
 #include "net.h"
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
-enum { CONNECTIONS = 16, BUFFER = 16384, RESEND_US = 200000, GIVE_UP_US = 30000000, ASK_US = 5000000 };
+#ifdef MANY
+enum { CONNECTIONS = 1024, BUFFER = 1024 };
+#else
+enum { CONNECTIONS = 16, BUFFER = 16384 };
+#endif
+enum { RESEND_US = 200000, GIVE_UP_US = 30000000, ASK_US = 5000000 };
 
 enum state { CLOSED, SYN_SENT, SYN_RECEIVED, OPEN };
 
