@@ -26,6 +26,7 @@ type explanation struct {
 	Memory   int      `json:"memoryMiB,omitempty"`
 	Needs    int      `json:"needsMiB,omitempty"` // with QEMU and keeper
 	Limit    int64    `json:"memoryLimitMiB,omitempty"`
+	LimitBy  string   `json:"memoryLimitBy,omitempty"` // the field or file that sets it
 	Network  string   `json:"network,omitempty"`
 	Share    string   `json:"share,omitempty"`
 	Stdin    string   `json:"stdin,omitempty"`
@@ -70,6 +71,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	if err := c.readBundle(); err != nil {
 		return nil, err
 	}
+	c.init.cgroup = c.expectCgroup()
 	p := c.spec.Process
 	e := &explanation{Bundle: c.opts.bundle, Rootfs: c.init.rootfs, Kind: "linux", Program: p.Args[0]}
 	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -109,9 +111,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	e.Machine, e.Accel, e.VCPUs, e.Memory, e.BootArgs = vm.Machine, vm.Accel, vm.VCPUs, vm.MemoryMiB, vm.Boot.with(vm.Lease)
 	e.Needs = vm.NeedsMiB
 	e.Dropped = slices.Concat(guest.left.own, guest.left.added)
-	if limit := memoryLimit(specResources(c.spec)); limit > 0 {
-		e.Limit = limit >> 20
-	}
+	e.Limit, e.LimitBy = vm.limit.n>>20, vm.limit.by
 	e.Network = vm.Network
 	switch vm.Network {
 	case "auto":
@@ -221,8 +221,8 @@ func (e *explanation) text() string {
 	line("loader", "%s", e.Loader)
 	line("machine", "%s, %s, %d vCPU", e.Machine, e.Accel, e.VCPUs)
 	memory := fmt.Sprintf("%d MiB for the guest, %d with its machine", e.Memory, e.Needs)
-	if e.Limit > 0 {
-		memory += fmt.Sprintf(", of a limit of %d MiB", e.Limit)
+	if e.LimitBy != "" {
+		memory += fmt.Sprintf(", of a limit of %d MiB by %s", e.Limit, e.LimitBy)
 	}
 	line("memory", "%s", memory)
 	line("network", "%s", e.Network)

@@ -165,13 +165,13 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.share, err = c.planShare(o, g.app, g.env, root); err != nil {
 		return err
 	}
-	if g.vm, err = newVM(c.spec, config, settings, g.app, g.loader, g.share); err != nil {
+	if g.vm, err = newVM(c.spec, c.init.cgroup, config, settings, g.app, g.loader, g.share); err != nil {
 		return err
 	}
 	if g.vm.Accel == "kvm" {
 		works, err := c.pickKVM(g)
 		if err == nil && !works {
-			g.vm, err = newVM(c.spec, config, settings, g.app, g.loader, g.share)
+			g.vm, err = newVM(c.spec, c.init.cgroup, config, settings, g.app, g.loader, g.share)
 		}
 		if err != nil {
 			return err
@@ -193,7 +193,7 @@ func (c *creation) planGuest(g *guest, root int) error {
 			return err
 		}
 	}
-	if w := g.vm.warning(); w != "" {
+	for _, w := range g.vm.warnings() {
 		c.g.warnf("%s", w)
 	}
 	if err := c.warnStdin(g.app); err != nil {

@@ -13,7 +13,7 @@ func TestVMKVM(t *testing.T) {
 
 func kvmMachines() []vmMachine {
 	return []vmMachine{
-		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestHermitRun"},
+		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestHermitRun TestHermitUnified TestHermitSizeAbove TestHermitLimitsReach"},
 	}
 }
 

@@ -46,6 +46,8 @@ type vmConfig struct {
 	Extra     []string      `json:"extra,omitempty"`     // the vm section's words for QEMU
 
 	kernelWords []string // and for the kernel
+	limit       bound    // the limit of memory that the machine is made to fit in
+	above       bound    // one that it does not fit in, though its size was asked for
 }
 
 // What a Hermit container needs besides the guest's own memory, when a memory limit covers it all.
@@ -70,8 +72,9 @@ const (
 	upstreamUserPort = 9975 // the port that upstream forwards when the container does not say which
 )
 
-// newVM sizes the machine for app, which loader boots (nil: it boots by itself), and share (nil: no files).
-func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp, loader *hermitLoader, share *sharePlan) (*vmConfig, error) {
+// newVM sizes the machine for app, which loader boots (nil: it boots by itself), and share (nil: no files). group is the
+// cgroup that it will be in.
+func newVM(spec *specs.Spec, group *cgroup, c *hermitConfig, s *hermitSettings, app *hermitApp, loader *hermitLoader, share *sharePlan) (*vmConfig, error) {
 	vm := &vmConfig{PVH: loader == nil, Extra: s.qemuArgs, kernelWords: s.kernelWords}
 	if share != nil {
 		vm.Share = share.tag
@@ -84,14 +87,14 @@ func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp,
 	if vm.Machine, err = pickMachine(spec, c, s, app); err != nil {
 		return nil, err
 	}
-	if vm.VCPUs, err = pickVCPUs(spec, c, s); err != nil {
+	if vm.VCPUs, err = pickVCPUs(spec, group, c, s); err != nil {
 		return nil, err
 	}
 	files := app.size
 	if loader != nil {
 		files += loader.size
 	}
-	if err := vm.pickMemory(spec, c, s, int((files+1<<20-1)>>20), int((app.size+1<<20-1)>>20)); err != nil {
+	if err := vm.pickMemory(spec, group, c, s, int((files+1<<20-1)>>20), int((app.size+1<<20-1)>>20)); err != nil {
 		return nil, err
 	}
 	if vm.Quiet = firstWord(s.quiet, c.quiet); vm.Quiet == "off" {
@@ -104,7 +107,7 @@ func newVM(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *hermitApp,
 	if err := vm.pickDrivers(app); err != nil {
 		return nil, err
 	}
-	return vm, checkTasks(specResources(spec), machineTasks(vm.VCPUs, vm.Accel == "kvm" && vm.usesTap(), vm.Share != ""))
+	return vm, checkTasks(specResources(spec), group, machineTasks(vm.VCPUs, vm.Accel == "kvm" && vm.usesTap(), vm.Share != ""))
 }
 
 // pickDrivers goes by texts that kernels with a driver contain. A kernel without one for randomness logs errors about the
@@ -199,12 +202,15 @@ func kvmGroup(gids []specs.LinuxIDMapping, gid uint32) (inside uint32, mapped bo
 	return insideID(gids, gid)
 }
 
-// warning is what a user should know of a machine's limits, "" for nothing.
-func (vm *vmConfig) warning() string {
+// warnings is what a user should know of a machine's limits.
+func (vm *vmConfig) warnings() (list []string) {
 	if vm.Accel == "tcg" && !vm.RNG {
-		return "without KVM the guest's CPU may lack RDSEED: an image without a virtio-rng driver then has predictable random numbers"
+		list = append(list, "without KVM the guest's CPU may lack RDSEED: an image without a virtio-rng driver then has predictable random numbers")
 	}
-	return ""
+	if vm.above.set() {
+		list = append(list, fmt.Sprintf("%s: the machine needs %d MiB, %d of them for its guest", vm.above.memory(), vm.NeedsMiB, vm.MemoryMiB))
+	}
+	return list
 }
 
 // defaultCPU is everything that the accelerator has. Under KVM two corrections: there are hosts
@@ -232,76 +238,6 @@ func pickMachine(spec *specs.Spec, c *hermitConfig, s *hermitSettings, app *herm
 		return c.machine, nil
 	}
 	return app.machineFor()
-}
-
-// pickVCPUs gives the guest as many CPUs as the container may keep busy, and one if nothing says so:
-// most Hermit kernels use only the first.
-func pickVCPUs(spec *specs.Spec, c *hermitConfig, s *hermitSettings) (int, error) {
-	if s.smp != 0 {
-		return s.smp, nil
-	}
-	if n := cpusFor(specResources(spec)); n != 0 {
-		return n, nil
-	}
-	return max(c.smp, 1), nil
-}
-
-func (vm *vmConfig) pickMemory(spec *specs.Spec, c *hermitConfig, s *hermitSettings, filesMiB, appMiB int) error {
-	// The application is in the guest's memory twice, as a file and unpacked. With one of 2.1 MiB a kernel 0.6.0 panics in
-	// 40 MiB and runs in 48.
-	least := 2*appMiB + 42
-	limit := 0 // MiB, 0: none
-	if n := memoryLimit(specResources(spec)); n > 0 {
-		limit = int(min(n>>20, maxMemoryMiB))
-	}
-	overhead := vmBaseMiB + filesMiB
-	if vm.Machine != "microvm" {
-		overhead += vmPCMiB
-	}
-	if vm.Share != "" {
-		overhead += vmShareMiB
-	}
-	if vm.Accel == "tcg" {
-		vm.TBSizeMiB = defaultTBSize
-		if limit != 0 {
-			// An eighth, but not of what the guest cannot do without: so the sum below is what is enough.
-			vm.TBSizeMiB = min(max(min(limit/8, limit-overhead-least), minTBSize), maxTBSize)
-		}
-		overhead += vm.TBSizeMiB
-	}
-	if limit != 0 && limit-overhead < least {
-		return fmt.Errorf("memory limit of %d MiB is too small: the guest needs %d MiB and its machine %d MiB, together %d MiB",
-			limit, least, overhead, least+overhead)
-	}
-	switch {
-	case s.memorySize != 0:
-		vm.MemoryMiB = s.memorySize
-		if limit != 0 && vm.MemoryMiB > limit-overhead {
-			return fmt.Errorf("%s is %d MiB: the memory limit of %d MiB leaves the guest %d MiB",
-				s.memoryBy, vm.MemoryMiB, limit, limit-overhead)
-		}
-	case limit != 0:
-		// A limit above what the host has is no reason to promise the guest more than that.
-		vm.MemoryMiB = min(limit, hostMemoryMiB()) - overhead
-	case c.memorySize != 0:
-		vm.MemoryMiB = c.memorySize
-	default:
-		vm.MemoryMiB = defaultMemory
-	}
-	vm.MemoryMiB &^= 1 // the guest's pages have 2 MiB
-	if vm.MemoryMiB < least {
-		return fmt.Errorf("%d MiB of memory are too little for a guest of %d MiB: it needs %d MiB", vm.MemoryMiB, appMiB, least)
-	}
-	vm.NeedsMiB = vm.MemoryMiB + overhead
-	return nil
-}
-
-func hostMemoryMiB() int {
-	var si unix.Sysinfo_t
-	if err := unix.Sysinfo(&si); err != nil {
-		return maxMemoryMiB
-	}
-	return int(si.Totalram * uint64(si.Unit) >> 20)
 }
 
 // hermitState is what other commands need to know of a Hermit container; it is part of the state.

@@ -63,7 +63,7 @@ func TestNewVMMemory(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := &hermitConfig{memorySize: tt.config, accel: tt.accel}
 			s := &hermitSettings{memorySize: tt.annotation, memoryBy: "annotation memory_size"}
-			vm, err := newVM(vmSpec(tt.limit, 0), c, s, microvmApp(t, tt.app), &hermitLoader{size: 10000}, nil)
+			vm, err := newVM(vmSpec(tt.limit, 0), nil, c, s, microvmApp(t, tt.app), &hermitLoader{size: 10000}, nil)
 			if tt.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("%v, want %q", err, tt.want)
@@ -121,7 +121,7 @@ func TestNewVMChoices(t *testing.T) {
 		{"a pod's network", func() *specs.Spec { s := vmSpec(0, 0); s.Linux.Namespaces[0].Path = "/run/netns/x"; return s }(), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.Network == pod && vm.Ports == nil }},
 		{"no linux section", bootSpec([]string{"/app"}, nil), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.MemoryMiB == 1024 }},
 	} {
-		vm, err := newVM(tt.spec, &tt.config, &tt.settings, microvmApp(t, 1), &hermitLoader{}, nil)
+		vm, err := newVM(tt.spec, nil, &tt.config, &tt.settings, microvmApp(t, 1), &hermitLoader{}, nil)
 		if err != nil || !tt.want(vm) {
 			t.Errorf("%s: %+v, %v", tt.name, vm, err)
 		}
@@ -136,11 +136,11 @@ func TestNewVMChoices(t *testing.T) {
 		{vmSpec(0, 0), hermitSettings{network: "none", ports: []portForward{{"tcp", 1}}}, `ports are given but the network is "none"`},
 		{bootSpec([]string{"/app"}, nil), hermitSettings{network: "shared"}, `network is "shared", but the container is in the host's network namespace`},
 	} {
-		if _, err := newVM(tt.spec, &tcg, &tt.settings, microvmApp(t, 1), nil, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := newVM(tt.spec, nil, &tcg, &tt.settings, microvmApp(t, 1), nil, nil); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v, want %q", err, tt.want)
 		}
 	}
-	if vm, err := newVM(vmSpec(0, 0), &tcg, &hermitSettings{}, microvmApp(t, 1), nil, nil); err != nil || !vm.PVH {
+	if vm, err := newVM(vmSpec(0, 0), nil, &tcg, &hermitSettings{}, microvmApp(t, 1), nil, nil); err != nil || !vm.PVH {
 		t.Error("without a loader:", vm, err)
 	}
 }
@@ -157,7 +157,7 @@ func TestPickAccel(t *testing.T) {
 	if accel == "kvm" && !strings.Contains(string(info), " vmx") && !strings.Contains(string(info), " svm") {
 		t.Error("kvm on a CPU that cannot")
 	}
-	if w := (&vmConfig{Accel: "tcg"}).warning(); !strings.Contains(w, "RDSEED") {
+	if w := (&vmConfig{Accel: "tcg"}).warnings(); len(w) != 1 || !strings.Contains(w[0], "RDSEED") {
 		t.Error(w)
 	}
 	if unix.Access("/dev/kvm", unix.F_OK) != nil {

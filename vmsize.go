@@ -1,64 +1,106 @@
-// vmsize.go is what a limit on CPUs or memory means to a machine, when it is made and when the limit
-// changes under it: a guest keeps the CPUs and the memory that it was started with.
+// vmsize.go is what the limits on CPUs, memory and tasks mean to a machine, when it is made and when a limit
+// changes under it: a guest keeps the CPUs and the memory that it was started with. vmlimits.go reads them.
 
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"math"
-	"runtime"
-	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
-// cpusFor is how many CPUs the limits let a container keep busy: quota / period, rounded up, and never
-// more than the host or the container's cpuset has. 0: no limit says anything.
-func cpusFor(r *specs.LinuxResources) int {
-	if r == nil || r.CPU == nil || r.CPU.Quota == nil || *r.CPU.Quota <= 0 {
-		return 0
+// pickVCPUs gives the guest as many CPUs as the container may keep busy, and one if nothing says so:
+// most Hermit kernels use only the first.
+func pickVCPUs(spec *specs.Spec, group *cgroup, c *hermitConfig, s *hermitSettings) (int, error) {
+	if s.smp != 0 {
+		return s.smp, nil
 	}
-	period := int64(100000) // the kernel's default
-	if r.CPU.Period != nil && *r.CPU.Period > 0 {
-		period = int64(min(*r.CPU.Period, 1000000))
+	r := specResources(spec)
+	if n, err := cpusFor(r, group); n != 0 || err != nil {
+		return n, err
 	}
-	n := *r.CPU.Quota / period
-	if *r.CPU.Quota%period != 0 {
-		n++
+	n := max(c.smp, 1)
+	if set := countCPUs(askedCPUs(r)); set > 0 {
+		n = min(n, set)
 	}
-	return int(min(n, int64(cpusOf(r)), maxVCPUs))
+	return n, nil
 }
 
-// cpusOf is how many CPUs there are for a container.
-func cpusOf(r *specs.LinuxResources) int {
-	n := runtime.NumCPU()
-	if r != nil && r.CPU != nil {
-		if set := countCPUs(r.CPU.Cpus); set > 0 {
-			n = min(n, set)
+// pickMemory makes the guest as large as the container's memory limit lets it be. Other limits, memory.high and those of the cgroups
+// above, are no promise of memory: they only keep a machine from becoming larger. Where its size was asked for, a limit above, which
+// others share, is not the container's to keep, and a warning.
+func (vm *vmConfig) pickMemory(spec *specs.Spec, group *cgroup, c *hermitConfig, s *hermitSettings, filesMiB, appMiB int) error {
+	// The application is in the guest's memory twice, as a file and unpacked. With one of 2.1 MiB a kernel 0.6.0 panics in
+	// 40 MiB and runs in 48.
+	least := 2*appMiB + 42
+	own, err := memoryLimit(specResources(spec))
+	if err != nil {
+		return err
+	}
+	high, err := memoryHigh(specResources(spec))
+	if err != nil {
+		return err
+	}
+	overhead := vmBaseMiB + filesMiB
+	if vm.Machine != "microvm" {
+		overhead += vmPCMiB
+	}
+	if vm.Share != "" {
+		overhead += vmShareMiB
+	}
+	above := group.memoryAbove()
+	vm.limit = own.smaller(high)
+	if s.memorySize == 0 {
+		vm.limit = vm.limit.smaller(above)
+	}
+	wanted := cmp.Or(s.memorySize, c.memorySize, defaultMemory)
+	if vm.Accel == "tcg" {
+		vm.TBSizeMiB = defaultTBSize
+	}
+	if !own.set() && int64(wanted+overhead+vm.TBSizeMiB) <= vm.limit.n>>20 {
+		vm.limit = bound{}
+	}
+	room := maxMemoryMiB // for the whole machine
+	if vm.limit.set() {
+		room = int(min(vm.limit.n>>20, maxMemoryMiB))
+		if vm.Accel == "tcg" {
+			// An eighth, but not of what the guest cannot do without: so the sum below is what is enough.
+			vm.TBSizeMiB = min(max(min(room/8, room-overhead-least), minTBSize), maxTBSize)
 		}
 	}
-	return n
+	overhead += vm.TBSizeMiB
+	if room-overhead < least {
+		return fmt.Errorf("%s is too small: the guest needs %d MiB and its machine %d MiB, together %d MiB",
+			vm.limit.memory(), least, overhead, least+overhead)
+	}
+	switch {
+	case s.memorySize != 0 && wanted > room-overhead:
+		return fmt.Errorf("%s is %d MiB: the %s leaves the guest %d MiB",
+			s.memoryBy, wanted, vm.limit.memory(), room-overhead)
+	case s.memorySize == 0 && vm.limit.set():
+		// A limit above what the host has is no reason to promise the guest more than that.
+		wanted = min(room, hostMemoryMiB()) - overhead
+	}
+	vm.MemoryMiB = wanted &^ 1 // the guest's pages have 2 MiB
+	if vm.MemoryMiB < least {
+		return fmt.Errorf("%d MiB of memory are too little for a guest of %d MiB: it needs %d MiB", vm.MemoryMiB, appMiB, least)
+	}
+	vm.NeedsMiB = vm.MemoryMiB + overhead
+	if above.set() && above.n>>20 < int64(vm.NeedsMiB) {
+		vm.above = above
+	}
+	return nil
 }
 
-// countCPUs counts a cpuset such as "0-3,7"; 0 for none. Whether it is one at all the kernel decides,
-// when the cgroup is made.
-func countCPUs(set string) (n int) {
-	for part := range strings.SplitSeq(set, ",") {
-		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
-		first, err := strconv.ParseUint(low, 10, 16)
-		if err != nil {
-			return 0
-		}
-		last := first
-		if isRange {
-			if last, err = strconv.ParseUint(high, 10, 16); err != nil || last < first {
-				return 0
-			}
-		}
-		n += int(last-first) + 1
+func hostMemoryMiB() int {
+	var si unix.Sysinfo_t
+	if err := unix.Sysinfo(&si); err != nil {
+		return maxMemoryMiB
 	}
-	return n
+	return int(si.Totalram * uint64(si.Unit) >> 20)
 }
 
 // The tasks of a Hermit container, of which the pids controller counts each thread. Counted with QEMU 7.2, 10.0's are the
@@ -88,61 +130,44 @@ func (h *hermitState) tasks() int {
 }
 
 // checkTasks: with too few tasks QEMU or the keeper ends in the middle of its start, or a checkpoint ends the guest.
-func checkTasks(r *specs.LinuxResources, needs int) error {
-	limit, field := pidsLimit(r)
-	if limit < 0 || limit >= int64(needs) {
+func checkTasks(r *specs.LinuxResources, group *cgroup, needs int) error {
+	limit, err := pidsLimit(r)
+	if err != nil {
+		return err
+	}
+	limit = limit.smaller(group.pidsAbove())
+	if !limit.set() || limit.n >= int64(needs) {
 		return nil
 	}
-	return fmt.Errorf("%s of %d is too small: the guest's machine and its keeper need %d tasks", field, limit, needs)
-}
-
-// memoryLimit is the limit of memory in bytes, -1 if there is none.
-func memoryLimit(r *specs.LinuxResources) int64 {
-	switch {
-	case r == nil:
-	case r.Unified["memory.max"] != "": // which is written last
-		word := r.Unified["memory.max"]
-		number := strings.TrimRight(word, "KMGkmg") // as the kernel reads it (memparse)
-		n, err := strconv.ParseInt(number, 10, 64)
-		shift, known := map[string]int{"": 0, "k": 10, "m": 20, "g": 30}[strings.ToLower(word[len(number):])]
-		if err == nil && known && n >= 0 && n <= math.MaxInt64>>shift {
-			return n << shift
-		}
-	case r.Memory != nil && limitSet(r.Memory.Limit):
-		return max(*r.Memory.Limit, -1)
-	}
-	return -1
-}
-
-// pidsLimit is the limit of tasks, -1 if there is none, and the field that says so.
-func pidsLimit(r *specs.LinuxResources) (limit int64, field string) {
-	switch {
-	case r == nil:
-	case r.Unified["pids.max"] != "": // which is written last
-		if n, err := strconv.ParseInt(r.Unified["pids.max"], 10, 64); err == nil {
-			return n, "linux.resources.unified pids.max"
-		}
-	case r.Pids != nil && r.Pids.Limit != nil:
-		return *r.Pids.Limit, "linux.resources.pids.limit"
-	}
-	return -1, ""
+	return fmt.Errorf("%s of %d is too small: the guest's machine and its keeper need %d tasks", limit.by, limit.n, needs)
 }
 
 // follow says what a running machine makes of new limits. A limit that it does not fit into would be
 // its end, so that is an error; others hold for QEMU, while the guest is what it was.
 func (h *hermitState) follow(r *specs.LinuxResources) (warning string, err error) {
-	var stays []string
-	if limit := memoryLimit(r); h.NeedsMiB > 0 && (limit >= 0 || r.Memory != nil && limitSet(r.Memory.Limit)) {
-		limit >>= 20
-		if limit >= 0 && limit < int64(h.NeedsMiB) {
-			return "", fmt.Errorf("memory limit of %d MiB: the running machine needs %d MiB, %d of them for its guest, and cannot shrink", limit, h.NeedsMiB, h.MemoryMiB)
-		}
-		stays = append(stays, fmt.Sprintf("%d MiB", h.MemoryMiB))
-	}
-	if err := checkTasks(r, h.tasks()); err != nil {
+	limit, err := memoryLimit(r)
+	if err != nil {
 		return "", err
 	}
-	if n := cpusFor(r); n != 0 && n != h.VCPUs || r.CPU != nil && r.CPU.Cpus != "" && countCPUs(r.CPU.Cpus) < h.VCPUs {
+	high, err := memoryHigh(r)
+	if err != nil {
+		return "", err
+	}
+	if limit = limit.smaller(high); limit.set() && limit.n>>20 < int64(h.NeedsMiB) {
+		return "", fmt.Errorf("%s: the running machine needs %d MiB, %d of them for its guest, and cannot shrink", limit.memory(), h.NeedsMiB, h.MemoryMiB)
+	}
+	if err := checkTasks(r, nil, h.tasks()); err != nil {
+		return "", err
+	}
+	n, err := cpusFor(r, nil)
+	if err != nil {
+		return "", err
+	}
+	var stays []string
+	if h.NeedsMiB > 0 && (limit.set() || r.Memory != nil && limitSet(r.Memory.Limit) || unifiedValue(r, "memory.max")+unifiedValue(r, "memory.high") != "") {
+		stays = append(stays, fmt.Sprintf("%d MiB", h.MemoryMiB))
+	}
+	if set := countCPUs(askedCPUs(r)); n != 0 && n != h.VCPUs || set != 0 && set < h.VCPUs {
 		stays = append(stays, fmt.Sprintf("%d vCPU", h.VCPUs))
 	}
 	if len(stays) == 0 {
