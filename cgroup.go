@@ -229,7 +229,7 @@ func (c *cgroup) makePlace(p cgroupPlace) error {
 		return &os.PathError{Op: "mkdir", Path: p.dir, Err: err}
 	}
 	if slices.Contains(p.names, "cpuset") {
-		return inheritCpuset(p.mount, p.dir, c.limits.resources.CpusetCpus, c.limits.resources.CpusetMems)
+		return inheritCpuset(p.mount, p.dir, orZero(c.limits.resources.CPU))
 	}
 	if c.v2 {
 		return enableControllers(p.mount, p.dir)

@@ -14,67 +14,47 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
-
-	"github.com/opencontainers/cgroups"
 )
 
-// splitCPU parts the weight and the quota from all other limits; last is nil
-// where there are none.
-func splitCPU(r *cgroups.Resources) (first, last *cgroups.Resources) {
-	early := *r
-	early.CpuShares, early.CpuWeight, early.CpuQuota, early.CpuPeriod, early.CpuBurst, early.CPUIdle = 0, 0, 0, 0, nil, nil
-	early.Unified = nil
-	late := &cgroups.Resources{
-		CpuShares: r.CpuShares, CpuWeight: r.CpuWeight, CpuQuota: r.CpuQuota, CpuPeriod: r.CpuPeriod, CpuBurst: r.CpuBurst, CPUIdle: r.CPUIdle,
-	}
-	some := r.CpuShares != 0 || r.CpuWeight != 0 || r.CpuQuota != 0 || r.CpuPeriod != 0 || r.CpuBurst != nil || r.CPUIdle != nil
-	for file, value := range r.Unified {
-		to := &early.Unified
-		if strings.HasPrefix(file, "cpu.") {
-			to, some = &late.Unified, true
+// parts divides the writes: early ones are in force before anything joins.
+func (l *cgroupLimits) parts() (early, late []limitFile) {
+	for _, f := range l.files {
+		if f.late() {
+			late = append(late, f)
+		} else {
+			early = append(early, f)
 		}
-		if *to == nil {
-			*to = map[string]string{}
-		}
-		(*to)[file] = value
 	}
-	if !some {
-		late = nil
-	}
-	return &early, late
+	return early, late
 }
 
 // liftCPU takes back what systemd has set with the unit: its properties name
 // the limits from the beginning, so that systemd itself has no later change to
 // make. Without success the init is slower, and that is all.
-func (c *cgroup) liftCPU(last *cgroups.Resources) {
-	const shares, weight = 1024, 100 // the kernel's own
-	place := c.mainPlace()
-	for _, p := range c.places {
-		if slices.Contains(p.names, "cpu") {
-			place = p.dir
-		}
+func (c *cgroup) liftCPU(late []limitFile) {
+	dir, ok := c.directory("cpu")
+	if !ok {
+		return
 	}
-	files := [][2]string{{"cpu.cfs_quota_us", "-1"}, {"cpu.shares", fmt.Sprint(shares)}}
+	files := [][2]string{{"cpu.cfs_quota_us", "-1"}, {"cpu.shares", "1024"}} // the kernel's own
 	if c.v2 {
-		files = [][2]string{{"cpu.max", "max"}, {"cpu.weight", fmt.Sprint(weight)}}
+		files = [][2]string{{"cpu.max", "max"}, {"cpu.weight", "100"}}
 	}
-	if last.CPUIdle != nil || last.Unified["cpu.idle"] != "" {
+	if slices.ContainsFunc(late, func(f limitFile) bool { return f.file == "cpu.idle" }) {
 		files = append([][2]string{{"cpu.idle", "0"}}, files...)
 	}
 	for _, f := range files {
-		_ = cgroupWrite(place+"/"+f[0], f[1]) // see above
+		_ = cgroupWrite(dir+"/"+f[0], f[1]) // see above
 	}
 }
 
 // applyCPU sets the weight and the quota, when the init has done its work.
 func (l *cgroupLimits) applyCPU(c *cgroup) error {
-	_, last := splitCPU(l.resources)
-	if last == nil || len(c.places) == 0 {
+	_, late := l.parts()
+	if len(c.places) == 0 {
 		return nil
 	}
-	return c.set(last, l.rootless)
+	return c.set(late)
 }
 
 // limitCPU is the last step of create.

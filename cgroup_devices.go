@@ -2,8 +2,7 @@
 // written to cgroup v1 is here, the program for cgroup v2 in cgroup_devicebpf.go.
 //
 // Contract: of the rules that cover an access the last one decides. What v1
-// cannot do in that sense is refused. The library has its own way with devices;
-// that one takes 1.1 MB of binary (BPF's and D-Bus's libraries), and is not used.
+// cannot do in that sense is refused.
 
 package main
 
@@ -190,7 +189,7 @@ func (c *cgroup) setDevices(rules []deviceRule) error {
 	}
 	dir := c.places[i].dir
 	if err := cgroupWrite(dir+"/devices.deny", "a"); err != nil {
-		return limitError(err)
+		return limitError("devices", err)
 	}
 	for _, rule := range rules {
 		file := "/devices.deny"
@@ -198,7 +197,7 @@ func (c *cgroup) setDevices(rules []deviceRule) error {
 			file = "/devices.allow"
 		}
 		if err := cgroupWrite(dir+file, rule.String()); err != nil {
-			return limitError(err)
+			return limitError("devices", err)
 		}
 	}
 	return nil

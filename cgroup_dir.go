@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,9 +53,9 @@ func checkUnused(dir string) error {
 
 // inheritCpuset fills in the processors and memory nodes of a v1 cpuset. A new
 // one has none and takes no process in; so does a parent that we just made.
-func inheritCpuset(top, dir, cpus, mems string) error {
+func inheritCpuset(top, dir string, p *specs.LinuxCPU) error {
 	for _, f := range [2]struct{ name, value, field string }{
-		{"cpuset.cpus", cpus, "cpu.cpus"}, {"cpuset.mems", mems, "cpu.mems"},
+		{"cpuset.cpus", p.Cpus, "cpu.cpus"}, {"cpuset.mems", p.Mems, "cpu.mems"},
 	} {
 		if f.value == "" {
 			if _, err := cpusetOf(top, dir, f.name); err != nil {

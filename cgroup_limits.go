@@ -1,11 +1,9 @@
-// What a container's cgroup limits: linux.resources, checked and handed to
-// opencontainers/cgroups, which knows the files of both cgroup versions, and
-// what it reports: statistics, OOM kills.
+// What a container's cgroup limits: linux.resources, checked, and written to the
+// files that cgroup_files.go names.
 //
-// Contract: with cgroup_stats.go the only one to call that library, which never
-// attaches a process.
-// A limit that cannot be had is an error that names the field and the
-// controller. 0 means "leave alone", but for pids.limit (forgetZeroPids).
+// Contract: a limit that cannot be had is an error that names the field and the
+// controller or the file. 0 means "leave alone", but for pids.limit (forgetZeroPids).
+// All that can be known to be wrong is found before anything is made.
 
 package main
 
@@ -13,25 +11,20 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/opencontainers/cgroups"
-	cgroupfs1 "github.com/opencontainers/cgroups/fs"
-	cgroupfs2 "github.com/opencontainers/cgroups/fs2"
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
-// cgroupLimits are checked resources in the library's terms.
+// cgroupLimits are checked resources.
 type cgroupLimits struct {
-	resources *cgroups.Resources
+	resources *specs.LinuxResources // never nil
+	files     []limitFile
 	devices   []deviceRule
-	kernelTCP *int64
 	rootless  bool
 }
 
@@ -46,7 +39,7 @@ func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []deviceR
 	if err := checkResources(c, r); err != nil {
 		return nil, err
 	}
-	limits := &cgroupLimits{resources: libraryResources(r, c.v2), rootless: rootless}
+	limits := &cgroupLimits{resources: orZero(r), files: limitFiles(r, c.v2), rootless: rootless}
 	var asked []deviceRule
 	if r != nil {
 		var err error
@@ -62,9 +55,6 @@ func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []deviceR
 		if err := checkV1Devices(asked, c.unit != nil); err != nil {
 			return nil, err
 		}
-	}
-	if r != nil && r.Memory != nil {
-		limits.kernelTCP = r.Memory.KernelTCP
 	}
 	return limits, nil
 }
@@ -184,6 +174,12 @@ func checkResourceValues(r *specs.LinuxResources, v2 bool) error {
 			return fmt.Errorf("linux.resources.memory.swappiness %d: must be 0 to 100", *m.Swappiness)
 		}
 	}
+	if p := r.CPU; p != nil && !v2 && limitSet(p.Shares) && (*p.Shares < 2 || *p.Shares > 1<<18) { // the kernel would take the nearest, without a word
+		if *p.Shares < 2 {
+			return fmt.Errorf("linux.resources.cpu.shares %d: the minimum allowed cpu-shares is 2", *p.Shares)
+		}
+		return fmt.Errorf("linux.resources.cpu.shares %d: the maximum allowed cpu-shares is %d", *p.Shares, 1<<18)
+	}
 	if b := r.BlockIO; b != nil && limitSet(b.Weight) && (*b.Weight < 10 || *b.Weight > 1000) {
 		return fmt.Errorf("linux.resources.blockIO.weight %d: must be 10 to 1000, or 0 (leave alone)", *b.Weight)
 	}
@@ -200,80 +196,6 @@ func checkResourceValues(r *specs.LinuxResources, v2 bool) error {
 	return nil
 }
 
-// libraryResources translates, without devices and kernelTCP. The limit of
-// kernel memory as such is gone from the kernel and is ignored, as everywhere.
-func libraryResources(r *specs.LinuxResources, v2 bool) *cgroups.Resources {
-	out := &cgroups.Resources{}
-	if r == nil {
-		return out
-	}
-	if m := r.Memory; m != nil {
-		out.Memory, out.MemorySwap, out.MemoryReservation = limitValue(m.Limit), limitValue(m.Swap), limitValue(m.Reservation)
-		out.MemorySwappiness = m.Swappiness
-		out.OomKillDisable = m.DisableOOMKiller != nil && *m.DisableOOMKiller
-		out.MemoryCheckBeforeUpdate = m.CheckBeforeUpdate != nil && *m.CheckBeforeUpdate
-	}
-	if p := r.CPU; p != nil {
-		out.CpuShares, out.CpuQuota, out.CpuPeriod = limitValue(p.Shares), limitValue(p.Quota), limitValue(p.Period)
-		out.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(out.CpuShares)
-		out.CpuRtRuntime, out.CpuRtPeriod = limitValue(p.RealtimeRuntime), limitValue(p.RealtimePeriod)
-		out.CpuBurst, out.CPUIdle = p.Burst, p.Idle
-		out.CpusetCpus, out.CpusetMems = p.Cpus, p.Mems
-	}
-	if r.Pids != nil && r.Pids.Limit != nil {
-		limit := *r.Pids.Limit
-		if limit == 0 {
-			limit = 1 // the same to a process that exists; systemd takes no 0
-		}
-		out.PidsLimit = &limit
-	}
-	if b := r.BlockIO; b != nil {
-		out.BlkioWeight, out.BlkioLeafWeight = limitValue(b.Weight), limitValue(b.LeafWeight)
-		for _, d := range b.WeightDevice {
-			out.BlkioWeightDevice = append(out.BlkioWeightDevice, cgroups.NewWeightDevice(d.Major, d.Minor, limitValue(d.Weight), limitValue(d.LeafWeight)))
-		}
-		throttle := func(list []specs.LinuxThrottleDevice) (out []*cgroups.ThrottleDevice) {
-			for _, d := range list {
-				if d.Rate == 0 && v2 {
-					d.Rate = math.MaxUint64 // "max", which v1 writes as 0
-				}
-				out = append(out, cgroups.NewThrottleDevice(d.Major, d.Minor, d.Rate))
-			}
-			return out
-		}
-		out.BlkioThrottleReadBpsDevice = throttle(b.ThrottleReadBpsDevice)
-		out.BlkioThrottleWriteBpsDevice = throttle(b.ThrottleWriteBpsDevice)
-		out.BlkioThrottleReadIOPSDevice = throttle(b.ThrottleReadIOPSDevice)
-		out.BlkioThrottleWriteIOPSDevice = throttle(b.ThrottleWriteIOPSDevice)
-	}
-	for _, h := range r.HugepageLimits {
-		out.HugetlbLimit = append(out.HugetlbLimit, &cgroups.HugepageLimit{Pagesize: h.Pagesize, Limit: h.Limit})
-	}
-	for name, d := range r.Rdma {
-		if out.Rdma == nil {
-			out.Rdma = map[string]cgroups.LinuxRdma{}
-		}
-		out.Rdma[name] = cgroups.LinuxRdma{HcaHandles: d.HcaHandles, HcaObjects: d.HcaObjects}
-	}
-	if n := r.Network; n != nil {
-		out.NetClsClassid = limitValue(n.ClassID)
-		for _, p := range n.Priorities {
-			out.NetPrioIfpriomap = append(out.NetPrioIfpriomap, &cgroups.IfPrioMap{Interface: p.Name, Priority: int64(p.Priority)})
-		}
-	}
-	if len(r.Unified) > 0 { // the v1 manager refuses an empty map
-		out.Unified = r.Unified
-	}
-	return out
-}
-
-func limitValue[T any](v *T) (zero T) {
-	if v == nil {
-		return zero
-	}
-	return *v
-}
-
 // apply sets the limits in the directories that create made, all but those of
 // cgroup_cpu.go.
 func (l *cgroupLimits) apply(c *cgroup) error {
@@ -285,26 +207,12 @@ func (l *cgroupLimits) apply(c *cgroup) error {
 			return err
 		}
 	}
-	first, last := splitCPU(l.resources)
-	if err := c.set(first, l.rootless); err != nil {
+	early, late := l.parts()
+	if err := c.set(early); err != nil {
 		return err
 	}
-	if last != nil && c.unit != nil {
-		c.liftCPU(last)
-	}
-	return c.setKernelTCP(l.kernelTCP)
-}
-
-// setKernelTCP sets the one limit of kernel memory that v1 still has. The
-// library has dropped it with the others.
-func (c *cgroup) setKernelTCP(limit *int64) error {
-	if !limitSet(limit) {
-		return nil
-	}
-	for _, p := range c.places {
-		if slices.Contains(p.names, "memory") {
-			return limitError(cgroupWrite(p.dir+"/memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(*limit, 10)))
-		}
+	if len(late) > 0 && c.unit != nil {
+		c.liftCPU(late)
 	}
 	return nil
 }
@@ -315,76 +223,106 @@ func (c *cgroup) update(r *specs.LinuxResources) error {
 	if err := checkResources(c, r); err != nil {
 		return err
 	}
-	out := libraryResources(r, c.v2)
+	if err := c.checkUsage(r.Memory); err != nil {
+		return err
+	}
 	if c.unit != nil {
-		if c.v2 { // a property would not ask whether the memory is in use
-			if err := cgroupfs2.CheckMemoryUsage(c.places[0].dir, out); err != nil {
-				return err
-			}
-		}
-		if err := c.unit.set(out, c.v2); err != nil {
+		if err := c.unit.set(r, c.v2); err != nil {
 			return err
 		}
 	}
-	if err := c.set(out, false); err != nil || r.Memory == nil {
-		return err
-	}
-	return c.setKernelTCP(r.Memory.KernelTCP)
+	return c.set(limitFiles(r, c.v2))
 }
 
-// set has the library write r, and writes what it has as files itself.
-func (c *cgroup) set(r *cgroups.Resources, rootless bool) error {
-	known := *r
-	known.Unified = nil
-	m, err := c.manager(&known, rootless)
+// checkUsage refuses limits that the memory in use is above, for those who ask
+// for that: v2 would kill, where v1 refuses by itself.
+func (c *cgroup) checkUsage(m *specs.LinuxMemory) error {
+	if !c.v2 || m == nil || m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate {
+		return nil
+	}
+	text, err := cgroupRead(c.places[0].dir + "/memory.current")
 	if err != nil {
-		return err
+		return nil // not known: the kernel decides
 	}
-	err = m.Set(&known)
-	var file *fs.PathError
-	if errors.As(err, &file) && strings.HasSuffix(file.Path, "/cpu.max") && r.CpuQuota == 0 {
-		return fmt.Errorf("linux.resources.cpu.period: %w", err) // of the two in the file it is the one that was asked for
+	usage, _ := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if limitSet(m.Swap) && *m.Swap > 0 && *m.Swap <= usage {
+		return fmt.Errorf("rejecting memory+swap limit %d <= usage %d", *m.Swap, usage)
 	}
-	if err != nil {
-		return limitError(err)
+	if limitSet(m.Limit) && *m.Limit > 0 && *m.Limit <= usage {
+		return fmt.Errorf("rejecting memory limit %d <= usage %d", *m.Limit, usage)
 	}
-	return c.setUnified(r.Unified)
+	return nil
 }
 
-// stats reads the statistics of all controllers.
-func (c *cgroup) stats() (*cgroups.Stats, error) {
-	m, err := c.manager(&cgroups.Resources{}, false)
-	if err != nil {
-		return nil, err
+// set writes the files. The kernel refuses a value that does not fit the present
+// one of another file (a limit of memory above that of memory and swap, a period
+// with the quota of before), so what was refused is tried again after the others.
+func (c *cgroup) set(files []limitFile) error {
+	last := slices.IndexFunc(files, func(f limitFile) bool { return f.unified })
+	if last > 0 {
+		if err := c.set(files[:last]); err != nil {
+			return err
+		}
+		files = files[last:]
 	}
-	return m.GetStats()
+	var again []limitFile
+	for _, f := range files {
+		switch err := c.write(&f); {
+		case errors.Is(err, unix.EINVAL):
+			again = append(again, f)
+		case err != nil:
+			return err
+		}
+	}
+	for _, f := range again {
+		if err := c.write(&f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// oomKilled reports whether the kernel has killed a process of the cgroup for
-// want of memory.
-func (c *cgroup) oomKilled() (bool, error) {
-	if !c.v2 && !c.has("memory") {
-		return false, nil
+func (c *cgroup) write(f *limitFile) error {
+	dir, ok := c.directory(f.controller())
+	if !ok {
+		return fmt.Errorf("linux.resources.%s: the container has no %s cgroup", f.field, f.controller())
 	}
-	m, err := c.manager(&cgroups.Resources{}, false)
-	if err != nil {
-		return false, err
+	err := cgroupWrite(dir+"/"+f.file, f.text)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrNotExist) && f.without == isNoLoss:
+		return nil
+	case errors.Is(err, fs.ErrNotExist) && f.instead != nil:
+		return c.write(f.instead)
+	case errors.Is(err, unix.EBUSY) && f.file == "memory.limit_in_bytes":
+		usage, _ := cgroupRead(dir + "/memory.usage_in_bytes") // the refusal is the news
+		peak, _ := cgroupRead(dir + "/memory.max_usage_in_bytes")
+		return fmt.Errorf("linux.resources.memory.limit: unable to set memory limit to %s (current usage: %s, peak usage: %s)",
+			f.text, strings.TrimSpace(usage), strings.TrimSpace(peak))
 	}
-	n, err := m.OOMKillCount()
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return n > 0, err
+	return limitError(f.field, err)
 }
 
-// manager is the library's view of the cgroup. It is given every path, so that
-// it looks for none itself. What it logs would land on create's stderr, which
-// is the container's; its errors are returned as well.
-func (c *cgroup) manager(r *cgroups.Resources, rootless bool) (cgroups.Manager, error) {
-	logrus.SetOutput(io.Discard)
-	config := &cgroups.Cgroup{Resources: r, Rootless: rootless}
+// limitError says which field of the spec the kernel did not like.
+func limitError(field string, err error) error {
+	if err != nil && errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("the kernel or the parent cgroup does not offer it: %w", err)
+	}
+	if err != nil {
+		err = fmt.Errorf("linux.resources.%s: %w", field, err)
+	}
+	return err
+}
+
+// directory is where a controller's files are. On v2 all are in one.
+func (c *cgroup) directory(controller string) (string, bool) {
 	if c.v2 {
-		return cgroupfs2.NewManager(config, c.places[0].dir)
+		return c.places[0].dir, true
 	}
-	return cgroupfs1.NewManager(config, c.state().Paths)
+	i := slices.IndexFunc(c.places, func(p cgroupPlace) bool { return slices.Contains(p.names, controller) })
+	if i < 0 {
+		return "", false
+	}
+	return c.places[i].dir, true
 }

@@ -1,15 +1,26 @@
 // What a container's cgroup reports, in the JSON that runc's "events" prints
-// and its readers decode (go-runc, cri tools). The numbers come from
-// opencontainers/cgroups, which knows the files of both cgroup versions.
+// and its readers decode (go-runc, cri tools). cgroup_statsv1.go and
+// cgroup_statsv2.go know the files.
 //
-// Contract: times are nanoseconds, sizes bytes, and every number is a whole one
+// Contract: a controller that the cgroup or the kernel does not have reports
+// nothing, and is no error. Times are nanoseconds, sizes bytes, and every number is a whole one
 // that is not negative, as those who decode them expect. Two of runc's are not:
 // the averages of PSI, which are percentages by nature and are printed as runc
 // does; and sched_relax_domain_level, whose usual -1 ("no request") is left out.
 
 package main
 
-import "github.com/opencontainers/cgroups"
+import (
+	"errors"
+	"io/fs"
+	"iter"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
 
 // A statsView is the "data" of a stats event.
 type statsView struct {
@@ -27,7 +38,7 @@ type statsView struct {
 type cpuView struct {
 	Usage      cpuUsageView      `json:"usage"`
 	Throttling cpuThrottlingView `json:"throttling"`
-	PSI        any               `json:"psi,omitempty"`
+	PSI        *pressureView     `json:"psi,omitempty"`
 }
 
 type cpuUsageView struct {
@@ -45,8 +56,6 @@ type cpuThrottlingView struct {
 	ThrottledTime    uint64 `json:"throttledTime,omitempty"`
 }
 
-// cpusetView has the members of the library's type, so that one converts to
-// the other.
 type cpusetView struct {
 	CPUs                  []uint16 `json:"cpus,omitempty"`
 	CPUExclusive          uint64   `json:"cpu_exclusive"`
@@ -68,10 +77,9 @@ type memoryView struct {
 	Kernel    memoryUseView     `json:"kernel"`
 	KernelTCP memoryUseView     `json:"kernelTCP"`
 	Raw       map[string]uint64 `json:"raw,omitempty"`
-	PSI       any               `json:"psi,omitempty"`
+	PSI       *pressureView     `json:"psi,omitempty"`
 }
 
-// memoryUseView has the members of the library's type, as cpusetView.
 type memoryUseView struct {
 	Usage    uint64 `json:"usage,omitempty"`
 	MaxUsage uint64 `json:"max,omitempty"`
@@ -85,15 +93,15 @@ type pidsView struct {
 }
 
 type blkioView struct {
-	IoServiceBytes []blkioEntry `json:"ioServiceBytesRecursive,omitempty"`
-	IoServiced     []blkioEntry `json:"ioServicedRecursive,omitempty"`
-	IoQueued       []blkioEntry `json:"ioQueueRecursive,omitempty"`
-	IoServiceTime  []blkioEntry `json:"ioServiceTimeRecursive,omitempty"`
-	IoWaitTime     []blkioEntry `json:"ioWaitTimeRecursive,omitempty"`
-	IoMerged       []blkioEntry `json:"ioMergedRecursive,omitempty"`
-	IoTime         []blkioEntry `json:"ioTimeRecursive,omitempty"`
-	Sectors        []blkioEntry `json:"sectorsRecursive,omitempty"`
-	PSI            any          `json:"psi,omitempty"`
+	IoServiceBytes []blkioEntry  `json:"ioServiceBytesRecursive,omitempty"`
+	IoServiced     []blkioEntry  `json:"ioServicedRecursive,omitempty"`
+	IoQueued       []blkioEntry  `json:"ioQueueRecursive,omitempty"`
+	IoServiceTime  []blkioEntry  `json:"ioServiceTimeRecursive,omitempty"`
+	IoWaitTime     []blkioEntry  `json:"ioWaitTimeRecursive,omitempty"`
+	IoMerged       []blkioEntry  `json:"ioMergedRecursive,omitempty"`
+	IoTime         []blkioEntry  `json:"ioTimeRecursive,omitempty"`
+	Sectors        []blkioEntry  `json:"sectorsRecursive,omitempty"`
+	PSI            *pressureView `json:"psi,omitempty"`
 }
 
 type blkioEntry struct {
@@ -109,52 +117,133 @@ type hugetlbView struct {
 	Failcnt  uint64 `json:"failcnt"`
 }
 
+// A pressureView is one file of PSI (kernel: Documentation/accounting/psi.rst).
+type pressureView struct {
+	Some pressureTimes `json:"some"`
+	Full pressureTimes `json:"full"`
+}
+
+type pressureTimes struct {
+	Avg10  float64 `json:"avg10"`
+	Avg60  float64 `json:"avg60"`
+	Avg300 float64 `json:"avg300"`
+	Total  uint64  `json:"total"` // µs
+}
+
 // statsView reads all controllers that the cgroup has.
 func (c *cgroup) statsView() (*statsView, error) {
-	s, err := c.stats()
+	v := &statsView{Hugetlb: map[string]hugetlbView{}}
+	var err error
+	if c.v2 {
+		err = v.readV2(c.places[0].dir)
+	} else {
+		err = v.readV1(c)
+	}
 	if err != nil {
 		return nil, err
-	}
-	v := &statsView{Cpuset: cpusetView(s.CPUSetStats), Pids: pidsView(s.PidsStats), Hugetlb: map[string]hugetlbView{}}
-	v.Cpuset.SchedRelaxDomainLevel = max(v.Cpuset.SchedRelaxDomainLevel, 0)
-	use := s.CpuStats.CpuUsage
-	v.CPU.Usage = cpuUsageView{
-		Total: use.TotalUsage, Kernel: use.UsageInKernelmode, User: use.UsageInUsermode,
-		Percpu: use.PercpuUsage, PercpuKernel: use.PercpuUsageInKernelmode, PercpuUser: use.PercpuUsageInUsermode,
-	}
-	v.CPU.Throttling = cpuThrottlingView(s.CpuStats.ThrottlingData)
-	m := s.MemoryStats
-	v.Memory = memoryView{
-		Cache: m.Cache, Usage: memoryUseView(m.Usage), Swap: memoryUseView(m.SwapUsage),
-		Kernel: memoryUseView(m.KernelUsage), KernelTCP: memoryUseView(m.KernelTCPUsage), Raw: m.Stats,
-	}
-	b := s.BlkioStats
-	v.Blkio = blkioView{
-		IoServiceBytes: blkioEntries(b.IoServiceBytesRecursive), IoServiced: blkioEntries(b.IoServicedRecursive),
-		IoQueued: blkioEntries(b.IoQueuedRecursive), IoServiceTime: blkioEntries(b.IoServiceTimeRecursive),
-		IoWaitTime: blkioEntries(b.IoWaitTimeRecursive), IoMerged: blkioEntries(b.IoMergedRecursive),
-		IoTime: blkioEntries(b.IoTimeRecursive), Sectors: blkioEntries(b.SectorsRecursive),
-	}
-	for size, h := range s.HugetlbStats {
-		v.Hugetlb[size] = hugetlbView(h)
-	}
-	// A nil pointer in an interface would be printed, as null.
-	if p := s.CpuStats.PSI; p != nil {
-		v.CPU.PSI = p
-	}
-	if p := m.PSI; p != nil {
-		v.Memory.PSI = p
-	}
-	if p := b.PSI; p != nil {
-		v.Blkio.PSI = p
 	}
 	return v, nil
 }
 
-func blkioEntries(list []cgroups.BlkioStatEntry) []blkioEntry {
-	var out []blkioEntry
-	for _, e := range list {
-		out = append(out, blkioEntry(e))
+// oomKilled reports whether the kernel has killed a process of the cgroup for
+// want of memory.
+func (c *cgroup) oomKilled() (bool, error) {
+	dir, ok := c.directory("memory")
+	if !ok {
+		return false, nil
+	}
+	file := "memory.oom_control"
+	if c.v2 {
+		file = "memory.events"
+	}
+	r := &statReader{dir: dir}
+	n := r.table(file)["oom_kill"]
+	return n > 0, r.err
+}
+
+// A statReader reads the control files of a directory. An absent file is empty;
+// the first other error stays.
+type statReader struct {
+	dir string
+	err error
+}
+
+func (r *statReader) text(file string) string {
+	text, err := cgroupRead(r.dir + "/" + file)
+	switch {
+	case err == nil:
+		return strings.TrimSpace(text)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV): // the cgroup is going
+	case errors.Is(err, unix.EOPNOTSUPP): // PSI that is switched off, on some kernels
+	case r.err == nil:
+		r.err = err
+	}
+	return ""
+}
+
+func (r *statReader) number(file string) uint64 { return r.parse(file, r.text(file)) }
+
+// parse reads a number; "max" is the largest. The kernel's counters of memory can
+// be off by a little and then negative: that is 0.
+func (r *statReader) parse(file, text string) uint64 {
+	if text == "" || strings.HasPrefix(text, "-") {
+		return 0
+	}
+	if text == "max" {
+		return math.MaxUint64
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil && r.err == nil {
+		r.err = &os.PathError{Op: "read", Path: r.dir + "/" + file, Err: err}
+	}
+	return n
+}
+
+// lines yields the fields of each line.
+func (r *statReader) lines(file string) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for line := range strings.Lines(r.text(file)) {
+			if fields := strings.Fields(line); len(fields) > 0 && !yield(fields) {
+				return
+			}
+		}
+	}
+}
+
+// table reads lines like "name 5".
+func (r *statReader) table(file string) map[string]uint64 {
+	out := map[string]uint64{}
+	for f := range r.lines(file) {
+		if len(f) == 2 {
+			out[f[0]] = r.parse(file, f[1])
+		}
 	}
 	return out
+}
+
+// device reads "8:16".
+func (r *statReader) device(file, text string) (major, minor uint64) {
+	first, second, _ := strings.Cut(text, ":")
+	return r.parse(file, first), r.parse(file, second)
+}
+
+// hugePageSizes are the kernel's, as in the names of the hugetlb files.
+func hugePageSizes() []string {
+	entries, _ := os.ReadDir("/sys/kernel/mm/hugepages") // without it the kernel has none
+	var sizes []string
+	for _, e := range entries {
+		text := strings.TrimSuffix(strings.TrimPrefix(e.Name(), "hugepages-"), "kB")
+		size, err := strconv.ParseUint(text, 10, 64)
+		unit := "KB"
+		switch {
+		case err != nil:
+			continue
+		case size >= 1<<20:
+			size, unit = size>>20, "GB"
+		case size >= 1<<10:
+			size, unit = size>>10, "MB"
+		}
+		sizes = append(sizes, strconv.FormatUint(size, 10)+unit)
+	}
+	return sizes
 }

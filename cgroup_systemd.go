@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -176,7 +175,7 @@ func (u *systemdUnit) start(c *cgroup, pid int) error {
 }
 
 // set changes the properties that r has.
-func (u *systemdUnit) set(r *cgroups.Resources, v2 bool) error {
+func (u *systemdUnit) set(r *specs.LinuxResources, v2 bool) error {
 	conn, err := dialSystemd(u.user)
 	if err != nil {
 		return err

@@ -237,22 +237,111 @@ func TestResourceNeedsV2(t *testing.T) {
 	}
 }
 
-func TestLibraryResources(t *testing.T) {
-	got := libraryResources(dockerResources(), false)
-	if got.Memory != 64<<20 || got.MemorySwap != 128<<20 || got.CpuQuota != 50000 || got.CpuPeriod != 100000 || *got.PidsLimit != 20 {
-		t.Errorf("got %+v", got)
+// What is written where, and in which order.
+func TestLimitFiles(t *testing.T) {
+	num := func(n int64) *int64 { return &n }
+	big := func(n uint64) *uint64 { return &n }
+	weight := func(n uint16) *uint16 { return &n }
+	memory := func(limit, swap int64) *specs.LinuxResources {
+		return &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit, Swap: &swap}}
 	}
-	// An empty map is no map, and 0 tasks are the one that there is.
-	if one := libraryResources(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(0))}}, true); *one.PidsLimit != 1 {
-		t.Errorf("pids.limit 0 is %d, want 1", *one.PidsLimit)
+	cpu := func(p specs.LinuxCPU) *specs.LinuxResources { return &specs.LinuxResources{CPU: &p} }
+	for _, tc := range []struct {
+		name   string
+		r      *specs.LinuxResources
+		v1, v2 string
+	}{
+		{"nothing", nil, "", ""},
+		{
+			"Docker's", dockerResources(),
+			"memory.limit_in_bytes=67108864 memory.memsw.limit_in_bytes=134217728 memory.kmem.tcp.limit_in_bytes=1048576 pids.max=20 cpu.cfs_period_us=100000 cpu.cfs_quota_us=50000",
+			"memory.swap.max=67108864 memory.max=67108864 pids.max=20 cpu.max=50000 100000",
+		},
+		{"no swap", memory(64, 64), "memory.limit_in_bytes=64 memory.memsw.limit_in_bytes=64", "memory.swap.max=0? memory.max=64"},
+		{"swap without limit", memory(64, -1), "memory.limit_in_bytes=64 memory.memsw.limit_in_bytes=-1", "memory.swap.max=max? memory.max=64"},
+		{"memory without limit", memory(-1, 0), "memory.limit_in_bytes=-1 memory.memsw.limit_in_bytes=-1?", "memory.swap.max=max? memory.max=max"},
+		{"only memory", memory(64, 0), "memory.limit_in_bytes=64", "memory.max=64"},
+		{
+			"memory's others", &specs.LinuxResources{Memory: &specs.LinuxMemory{Reservation: num(32), Swappiness: big(0), DisableOOMKiller: new(true)}},
+			"memory.soft_limit_in_bytes=32 memory.oom_control=1 memory.swappiness=0", "memory.low=32",
+		},
+		{"pids without limit", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: num(-1)}}, "pids.max=max", "pids.max=max"},
+		{"no pids", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: num(0)}}, "pids.max=1", "pids.max=1"},
+		{"shares", cpu(specs.LinuxCPU{Shares: big(1024)}), "cpu.shares=1024", "cpu.weight=100"},
+		{"shares and idle", cpu(specs.LinuxCPU{Shares: big(512), Idle: num(1)}), "cpu.shares=512 cpu.idle=1", "cpu.weight=59 cpu.idle=1"},
+		{"not idle", cpu(specs.LinuxCPU{Idle: num(0)}), "cpu.idle=0?", "cpu.idle=0?"},
+		{"quota", cpu(specs.LinuxCPU{Quota: num(-1), Burst: big(0)}), "cpu.cfs_burst_us=0? cpu.cfs_quota_us=-1", "cpu.max.burst=0 cpu.max=max 100000"},
+		{"period", cpu(specs.LinuxCPU{Period: big(5000)}), "cpu.cfs_period_us=5000", "cpu.max=max 5000"},
+		{
+			"real time, cpuset", cpu(specs.LinuxCPU{RealtimePeriod: big(9), RealtimeRuntime: num(8), Cpus: "0-1", Mems: "0"}),
+			"cpuset.cpus=0-1 cpuset.mems=0 cpu.rt_period_us=9 cpu.rt_runtime_us=8", "cpuset.cpus=0-1 cpuset.mems=0",
+		},
+		{
+			"weights", &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: weight(300), LeafWeight: weight(200), WeightDevice: []specs.LinuxWeightDevice{weightDevice(8, 16, 500)}}},
+			"blkio.weight=300|blkio.bfq.weight=300 blkio.leaf_weight=200 blkio.weight_device=8:16 500|blkio.bfq.weight_device=8:16 500",
+			"io.bfq.weight=300|io.weight=2930 io.bfq.weight=8:16 500|io.weight=8:16 4950",
+		},
+		{
+			"throttles", &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: throttle(5), ThrottleWriteBpsDevice: throttle(6), ThrottleReadIOPSDevice: throttle(7), ThrottleWriteIOPSDevice: throttle(0)}},
+			"blkio.throttle.read_bps_device=8:0 5 blkio.throttle.write_bps_device=8:0 6 blkio.throttle.read_iops_device=8:0 7 blkio.throttle.write_iops_device=8:0 0",
+			"io.max=8:0 rbps=5 io.max=8:0 wbps=6 io.max=8:0 riops=7 io.max=8:0 wiops=max",
+		},
+		{
+			"huge pages", &specs.LinuxResources{HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 0}}},
+			"hugetlb.2MB.limit_in_bytes=0 hugetlb.2MB.rsvd.limit_in_bytes=0?", "hugetlb.2MB.max=0 hugetlb.2MB.rsvd.max=0?",
+		},
+		{
+			"rdma", &specs.LinuxResources{Rdma: map[string]specs.LinuxRdma{"mlx5_1": {HcaHandles: new(uint32(3)), HcaObjects: new(uint32(0))}}},
+			"rdma.max=mlx5_1 hca_handle=3 hca_object=0", "rdma.max=mlx5_1 hca_handle=3 hca_object=0",
+		},
+		{
+			"network", &specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: new(uint32(1 << 20)), Priorities: []specs.LinuxInterfacePriority{{Name: "lo", Priority: 3}}}},
+			"net_cls.classid=1048576 net_prio.ifpriomap=lo 3", "",
+		},
+		{
+			"unified has the last word", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: num(5)}, Unified: map[string]string{"pids.max": "6", "io.max": "8:0 rbps=1\n8:16 rbps=2\n"}},
+			"", "pids.max=5 io.max=8:0 rbps=1 io.max=8:16 rbps=2 pids.max=6",
+		},
+	} {
+		for _, side := range []struct {
+			v2   bool
+			want string
+		}{{false, tc.v1}, {true, tc.v2}} {
+			if tc.r != nil && tc.r.Unified != nil && !side.v2 {
+				continue // refused before
+			}
+			var got []string
+			for _, f := range limitFiles(tc.r, side.v2) {
+				text := f.file + "=" + f.text
+				if f.instead != nil {
+					text += "|" + f.instead.file + "=" + f.instead.text
+				}
+				if f.without == isNoLoss {
+					text += "?"
+				}
+				got = append(got, text)
+			}
+			if strings.Join(got, " ") != side.want {
+				t.Errorf("%s, v2 %v:\n got %s\nwant %s", tc.name, side.v2, strings.Join(got, " "), side.want)
+			}
+		}
 	}
-	zero := libraryResources(&specs.LinuxResources{Unified: map[string]string{}}, true)
-	if zero.PidsLimit != nil || zero.Unified != nil || zero.CpuWeight != 0 {
-		t.Errorf("zeros: %+v", zero)
+	for shares, want := range map[uint64]uint64{2: 1, 3: 2, 10: 4, 512: 59, 1024: 100, 1025: 101, 262143: 10000, 262144: 10000, 1 << 40: 10000} {
+		if got := weightOfShares(shares); got != want {
+			t.Errorf("%d shares are weight %d, want %d", shares, got, want)
+		}
 	}
-	if got := libraryResources(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: new(uint64(1024))}}, true); got.CpuWeight != 100 {
-		t.Errorf("1024 shares are weight %d, want 100", got.CpuWeight)
-	}
+}
+
+func weightDevice(major, minor int64, weight uint16) (d specs.LinuxWeightDevice) {
+	d.Major, d.Minor, d.Weight = major, minor, &weight
+	return d
+}
+
+func throttle(rate uint64) []specs.LinuxThrottleDevice {
+	d := specs.LinuxThrottleDevice{Rate: rate}
+	d.Major = 8
+	return []specs.LinuxThrottleDevice{d}
 }
 
 func TestDeviceRules(t *testing.T) {
@@ -299,22 +388,6 @@ func TestDeviceRules(t *testing.T) {
 		}
 		if strings.Join(got, ",") != tc.want || !errorHas(err, tc.err) {
 			t.Errorf("%s:\n got %v, %v\nwant %s, %q", tc.name, strings.Join(got, ","), err, tc.want, tc.err)
-		}
-	}
-}
-
-func TestLimitError(t *testing.T) {
-	for _, tc := range []struct {
-		err  error
-		want string
-	}{
-		{nil, ""},
-		{&os.PathError{Op: "write", Path: "/cg/memory/x/memory.limit_in_bytes", Err: unix.EBUSY}, "linux.resources.memory.limit: "},
-		{fmt.Errorf("oh: %w", &os.PathError{Op: "openat2", Path: "/cg/x/io.max", Err: unix.ENOENT}), "linux.resources.blockIO throttle: the kernel or the parent cgroup does not offer it: oh"},
-		{errors.New("other"), "other"},
-	} {
-		if got := limitError(tc.err); !errorHas(got, tc.want) || tc.err != nil && !errors.Is(got, tc.err) {
-			t.Errorf("%v: %v", tc.err, got)
 		}
 	}
 }
@@ -438,8 +511,8 @@ func TestCgroupLifecycle(t *testing.T) {
 	if err := child.Wait(); !strings.Contains(fmt.Sprint(err), "killed") {
 		t.Errorf("the child ended with %v", err)
 	}
-	stats, err := again.stats()
-	if err != nil || stats.MemoryStats.Usage.Limit != 64<<20 {
+	stats, err := again.statsView()
+	if err != nil || stats.Memory.Usage.Limit != 64<<20 {
 		t.Errorf("stats: %+v, %v", stats, err)
 	}
 	if killed, err := again.oomKilled(); killed || err != nil {

@@ -1,15 +1,12 @@
 // linux.resources.unified: files of cgroup v2 that are written as they are named.
 //
 // Contract: the files are the container's limits, and nothing else. What a
-// write to them would do to processes is refused. They are written last and in
-// the order of their names, and an error names the file and the value.
+// write to them would do to processes is refused.
 
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -27,28 +24,6 @@ func checkUnified(files map[string]string) error {
 		case file == "cgroup.max.depth" || file == "cgroup.max.descendants" || file == "cgroup.pressure":
 		case controller == "cgroup":
 			return fmt.Errorf("linux.resources.unified %q: is no limit: of the files cgroup.* only max.depth, max.descendants and pressure may be set", file)
-		}
-	}
-	return nil
-}
-
-// setUnified writes the files, each line by itself: io.max takes one device at
-// a time.
-func (c *cgroup) setUnified(files map[string]string) error {
-	for _, file := range slices.Sorted(maps.Keys(files)) {
-		for line := range strings.Lines(files[file]) {
-			line = strings.TrimSuffix(line, "\n")
-			err := cgroupWrite(c.places[0].dir+"/"+file, line)
-			var wrong *fs.PathError
-			switch {
-			case err == nil:
-			case errors.Is(err, fs.ErrNotExist):
-				return fmt.Errorf("linux.resources.unified %q: the kernel or the parent cgroup does not offer it: %w", file, err)
-			case errors.As(err, &wrong):
-				return fmt.Errorf("linux.resources.unified %q = %q: %w", file, line, wrong.Err)
-			default:
-				return err
-			}
 		}
 	}
 	return nil

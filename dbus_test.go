@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -196,14 +195,14 @@ func TestSliceDir(t *testing.T) {
 
 func TestLimitProperties(t *testing.T) {
 	period, limit, weight := uint64(100000), int64(-1), uint64(50)
-	r := libraryResources(&specs.LinuxResources{
+	r := &specs.LinuxResources{
 		Memory: &specs.LinuxMemory{Limit: new(int64(64)), Swap: new(int64(64)), Reservation: new(int64(32))},
 		CPU:    &specs.LinuxCPU{Shares: new(uint64(1024)), Quota: new(int64(12345)), Period: &period, Cpus: "0,2-3,8"},
 		Pids:   &specs.LinuxPids{Limit: &limit},
 		Unified: map[string]string{
 			"memory.high": "max", "pids.max": " 7 ", "cpu.max": "max 5000", "cpuset.mems": "0", "io.weight": "default 50", "memory.oom.group": "1", "cpu.weight": "x",
 		},
-	}, true)
+	}
 	v2 := fmt.Sprint([]unitProperty{
 		{"MemoryMax", uint64(64)},
 		{"MemoryLow", uint64(32)},
@@ -228,15 +227,15 @@ func TestLimitProperties(t *testing.T) {
 	if got, err := limitProperties(r, false, 239); err != nil || fmt.Sprint(got) != v1 {
 		t.Errorf("v1, old: %v, %v\nwant %v", got, err, v1)
 	}
-	idle := &cgroups.Resources{Unified: map[string]string{"cpu.idle": "1"}}
+	idle := &specs.LinuxResources{Unified: map[string]string{"cpu.idle": "1"}}
 	if got, err := limitProperties(idle, true, 252); err != nil || fmt.Sprint(got) != "[{CPUWeight 0}]" {
 		t.Errorf("unified cpu.idle: %v, %v", got, err)
 	}
-	if got, err := limitProperties(&cgroups.Resources{}, true, 252); err != nil || len(got) > 0 {
+	if got, err := limitProperties(&specs.LinuxResources{}, true, 252); err != nil || len(got) > 0 {
 		t.Errorf("nothing: %v, %v", got, err)
 	}
 	for _, list := range []string{"4-2", "x", ",", "0-99999", "-1"} {
-		if _, err := limitProperties(&cgroups.Resources{CpusetCpus: list}, true, 252); !errorHas(err, "linux.resources.cpu.cpus") {
+		if _, err := limitProperties(&specs.LinuxResources{CPU: &specs.LinuxCPU{Cpus: list}}, true, 252); !errorHas(err, "linux.resources.cpu.cpus") {
 			t.Errorf("%q: %v", list, err)
 		}
 	}

@@ -139,7 +139,7 @@ func TestResources(t *testing.T) {
 			for _, f := range files {
 				controller, rest, _ := strings.Cut(f, "/")
 				file, value, _ := strings.Cut(rest, "=")
-				got := c.limit(limitFile{controller + "/" + file, file})
+				got := c.limit(controlFile{controller + "/" + file, file})
 				if got == "" && strings.Contains(file, "sw") {
 					continue // a kernel without swap accounting
 				}
@@ -294,7 +294,7 @@ func TestCPULast(t *testing.T) {
 // cpuLast creates the container, and looks at weight, quota and pids limit in a hook and in the end.
 func (c *ctr) cpuLast(v1, v2 string) {
 	c.r.Helper()
-	files := []limitFile{limitShares, limitQuota, limitPids}
+	files := []controlFile{limitShares, limitQuota, limitPids}
 	seen, script := filepath.Join(c.dir, "seen"), ""
 	for _, f := range files {
 		script += "cat " + c.limitName(f) + "; "
@@ -341,7 +341,7 @@ func TestLimitsBite(t *testing.T) {
 		r := newRT(t)
 		c := r.sh("while :; do :; done", resources(t, `{"cpu":{"quota":2000,"period":50000}}`)).create().start()
 		r.eventually("the busy loop is throttled", func() bool {
-			text := c.limit(limitFile{"cpu/cpu.stat", "cpu.stat"})
+			text := c.limit(controlFile{"cpu/cpu.stat", "cpu.stat"})
 			return strings.Contains(text, "nr_throttled") && !strings.Contains(text, "nr_throttled 0\n")
 		})
 	})
@@ -384,7 +384,7 @@ func TestLimitsBite(t *testing.T) {
 }
 
 func (c *ctr) oomKills() string {
-	for line := range strings.Lines(c.limit(limitFile{"memory/memory.oom_control", "memory.events"})) {
+	for line := range strings.Lines(c.limit(controlFile{"memory/memory.oom_control", "memory.events"})) {
 		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
 			return strings.TrimSpace(n)
 		}

@@ -75,7 +75,7 @@ func TestHermitSizeUnified(t *testing.T) {
 // A machine fits into each cgroup that its own lies in, such as a pod's, whatever its own allows.
 func TestHermitSizeAbove(t *testing.T) {
 	r := newHermit(t)
-	pod := r.above(map[limitFile]string{limitMemory: "201326592", limitPids: "12"})
+	pod := r.above(map[controlFile]string{limitMemory: "201326592", limitPids: "12"})
 	in := func(s *specs.Spec) { s.Linux.CgroupsPath = pod + "/" + r.token + "-in" }
 	file := filepath.Join("/sys/fs/cgroup", "memory"+pod, "memory.limit_in_bytes")
 	if !hybridCgroup() {
@@ -106,12 +106,12 @@ func TestHermitSizeAbove(t *testing.T) {
 		t.Errorf("the log of a guest that does not fit: %q", log)
 	}
 	r.guest("app", nil, in, annotated("smp", "8")).tryCreate().fails("pids.max of 12 is too small")
-	low := r.above(map[limitFile]string{limitMemory: "33554432"})
+	low := r.above(map[controlFile]string{limitMemory: "33554432"})
 	r.guest("app", nil, func(s *specs.Spec) { s.Linux.CgroupsPath = low + "/" + r.token + "-in" }).tryCreate().fails("memory limit of 32 MiB (/sys/fs/cgroup/")
 }
 
 // above makes a cgroup for others to be in.
-func (r *rt) above(limits map[limitFile]string) string {
+func (r *rt) above(limits map[controlFile]string) string {
 	r.Helper()
 	r.n++
 	name := fmt.Sprintf("/%s-above%d", r.token, r.n)
@@ -187,7 +187,7 @@ func TestHermitUnified(t *testing.T) {
 	if v := e.Data.VM; v.VCPUs != 1 || v.Needs > 128<<20 || v.Needs < 126<<20 {
 		t.Errorf("events say %+v, want 1 CPU and 128 MiB in all", v)
 	}
-	if text := c.limit(limitFile{"", "memory.events"}); !strings.Contains(text, "\nhigh 0\n") {
+	if text := c.limit(controlFile{"", "memory.events"}); !strings.Contains(text, "\nhigh 0\n") {
 		t.Errorf("the kernel has held the machine up: %q", text)
 	}
 	update := func(text string) result {
@@ -198,14 +198,14 @@ func TestHermitUnified(t *testing.T) {
 	update(`{"unified":{"memory.high":"96M"}}`).fails("memory limit of 96 MiB (linux.resources.unified memory.high): the running machine needs")
 	update(`{"unified":{"memory.high":"lots"}}`).fails(`memory.high "lots": must be`)
 	update(`{"unified":{"pids.max":"9"}}`).fails("pids.max of 9 is too small")
-	c.wantLimit(limitFile{"", "memory.high"}, "", "134217728")
+	c.wantLimit(controlFile{"", "memory.high"}, "", "134217728")
 	r.global = []string{"--log-level", "warn"}
 	update(`{"unified":{"memory.high":"200M","cpu.max":"50000"}}`).ok()
 	r.global = nil
 	if log := rtReadOr(r.log); !strings.Contains(log, "the running guest keeps its ") {
 		t.Errorf("the log of update: %q", log)
 	}
-	c.wantLimit(limitFile{"", "memory.high"}, "", "209715200")
+	c.wantLimit(controlFile{"", "memory.high"}, "", "209715200")
 	r.do("delete", "--force", c.id).ok()
 	for _, file := range []string{"memory.high", "cpu.max", "pids.max"} {
 		r.guest("app", nil, resources(t, `{"unified":{"`+file+`":"much"}}`)).tryCreate().fails(file)

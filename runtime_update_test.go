@@ -13,29 +13,29 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A limitFile is one control file in both versions of cgroups.
-type limitFile struct{ v1, v2 string }
+// A controlFile is one control file in both versions of cgroups.
+type controlFile struct{ v1, v2 string }
 
 var (
-	limitMemory  = limitFile{"memory/memory.limit_in_bytes", "memory.max"}
-	limitSwap    = limitFile{"memory/memory.memsw.limit_in_bytes", "memory.swap.max"} // v1 counts memory in
-	limitSoft    = limitFile{"memory/memory.soft_limit_in_bytes", "memory.low"}
-	limitQuota   = limitFile{"cpu/cpu.cfs_quota_us", "cpu.max"} // v2: quota and period
-	limitPeriod  = limitFile{"cpu/cpu.cfs_period_us", "cpu.max"}
-	limitShares  = limitFile{"cpu/cpu.shares", "cpu.weight"}
-	limitBurst   = limitFile{"cpu/cpu.cfs_burst_us", "cpu.max.burst"}
-	limitIdle    = limitFile{"cpu/cpu.idle", "cpu.idle"}
-	limitCpus    = limitFile{"cpuset/cpuset.cpus", "cpuset.cpus"}
-	limitMems    = limitFile{"cpuset/cpuset.mems", "cpuset.mems"}
-	limitPids    = limitFile{"pids/pids.max", "pids.max"}
-	limitWeight  = limitFile{"blkio/blkio.bfq.weight", "io.bfq.weight"}
-	limitWeights = limitFile{"blkio/blkio.weight", "io.weight"}
+	limitMemory  = controlFile{"memory/memory.limit_in_bytes", "memory.max"}
+	limitSwap    = controlFile{"memory/memory.memsw.limit_in_bytes", "memory.swap.max"} // v1 counts memory in
+	limitSoft    = controlFile{"memory/memory.soft_limit_in_bytes", "memory.low"}
+	limitQuota   = controlFile{"cpu/cpu.cfs_quota_us", "cpu.max"} // v2: quota and period
+	limitPeriod  = controlFile{"cpu/cpu.cfs_period_us", "cpu.max"}
+	limitShares  = controlFile{"cpu/cpu.shares", "cpu.weight"}
+	limitBurst   = controlFile{"cpu/cpu.cfs_burst_us", "cpu.max.burst"}
+	limitIdle    = controlFile{"cpu/cpu.idle", "cpu.idle"}
+	limitCpus    = controlFile{"cpuset/cpuset.cpus", "cpuset.cpus"}
+	limitMems    = controlFile{"cpuset/cpuset.mems", "cpuset.mems"}
+	limitPids    = controlFile{"pids/pids.max", "pids.max"}
+	limitWeight  = controlFile{"blkio/blkio.bfq.weight", "io.bfq.weight"}
+	limitWeights = controlFile{"blkio/blkio.weight", "io.weight"}
 )
 
 // limit reads a control file of the container's; "" if there is none.
-func (c *ctr) limit(f limitFile) string { return strings.TrimSpace(rtReadOr(c.limitName(f))) }
+func (c *ctr) limit(f controlFile) string { return strings.TrimSpace(rtReadOr(c.limitName(f))) }
 
-func (c *ctr) limitName(f limitFile) string {
+func (c *ctr) limitName(f controlFile) string {
 	if hybridCgroup() {
 		controller, file, _ := strings.Cut(f.v1, "/")
 		return filepath.Join("/sys/fs/cgroup", controller, c.group(), file)
@@ -43,7 +43,7 @@ func (c *ctr) limitName(f limitFile) string {
 	return filepath.Join("/sys/fs/cgroup", c.group(), f.v2)
 }
 
-func (c *ctr) wantLimit(f limitFile, v1, v2 string) {
+func (c *ctr) wantLimit(f controlFile, v1, v2 string) {
 	c.r.Helper()
 	want := v2
 	if hybridCgroup() {
@@ -57,7 +57,7 @@ func (c *ctr) wantLimit(f limitFile, v1, v2 string) {
 // allLimits is for seeing that nothing has changed.
 func (c *ctr) allLimits() string {
 	var all []string
-	for _, f := range []limitFile{
+	for _, f := range []controlFile{
 		limitMemory, limitSwap, limitSoft, limitQuota, limitPeriod, limitShares, limitBurst, limitIdle,
 		limitCpus, limitMems, limitPids, limitWeight, limitWeights,
 	} {
@@ -99,7 +99,7 @@ func TestUpdateFlags(t *testing.T) {
 	swap := c.limit(limitSwap) != "" // a kernel without swap accounting
 	for _, x := range []struct {
 		flags  string
-		file   limitFile
+		file   controlFile
 		v1, v2 string
 	}{
 		{"--memory 67108864 --memory-swap 134217728", limitMemory, "67108864", "67108864"},

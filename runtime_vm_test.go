@@ -33,7 +33,7 @@ func vmMachines() []vmMachine {
 	const limits = " TestPidsForOne TestCPULast TestResources TestLimitsBite TestDeviceRulesBite TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestDiesWhole TestTwentyRuns"
 	const commands = " TestPidsZero TestKillLeft TestUpdateResources TestUpdateMemoryAndSwap TestUpdateBites TestPause TestPausedEnds TestEventsStats TestEventsOOM TestLifecycle TestKillAll"
 	return []vmMachine{
-		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestResources TestPidsZero TestPidsForOne TestCPULast TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestDiesWhole TestTwentyRuns"},
+		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestCgroupOracle TestCgroupStats TestResources TestPidsZero TestPidsForOne TestCPULast TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestDiesWhole TestTwentyRuns"},
 		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestPidsForOne TestCPULast TestResources TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestCriu"},
 		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
@@ -55,7 +55,7 @@ func leftToVM(t *testing.T) {
 	t.Helper()
 	name, _, _ := strings.Cut(t.Name(), "/")
 	for _, vm := range slices.Concat(vmMachines(), engineMachines(), kvmMachines()) {
-		if slices.Contains(strings.Fields(vm.tests), name) {
+		if vm.runs(name) {
 			return
 		}
 	}
@@ -73,6 +73,8 @@ type vmMachine struct {
 	cpus         int    // 0: 2
 	tests        string // names, in words
 }
+
+func (vm *vmMachine) runs(test string) bool { return slices.Contains(strings.Fields(vm.tests), test) }
 
 func (vm *vmMachine) run(t *testing.T) {
 	kernel := vmKernel(t)
@@ -198,7 +200,7 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	c.data("etc/passwd", 0o644, "root:x:0:0:root:/:/bin/sh\nmessagebus:x:100:100:bus:/:/bin/false\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
 	c.data("tests", 0o644, fmt.Sprintf("cgroup=%s\nsystemd=%s\nlist='^(%s)$'\nexport RUNTIME=/src/runh RUNH_TEST_ALL=1 RUNH_TEST_LIMIT=3m RUNH_TEST_CGROUP=%s RUNH_TEST_CRIU=%s RUNH_TEST_BUILT=%s RUNH_TEST_ACCEL=%s\n",
 		vm.cgroup, map[bool]string{true: "1"}[vm.systemd], strings.Join(strings.Fields(vm.tests), "|"),
-		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu], map[bool]string{true: "/src/built"}[vm.engines || vm.apparmor || vm.kvm],
+		map[bool]string{true: "systemd"}[vm.systemd], map[bool]string{true: "1"}[vm.criu], map[bool]string{true: "/src/built"}[vm.engines || vm.apparmor || vm.kvm || vm.runs("TestCgroupOracle")],
 		map[bool]string{true: "kvm"}[vm.kvm]))
 	c.program("/usr/bin/strace")
 	if vm.apparmor {
@@ -228,6 +230,11 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 	}
 	if vm.kvm {
 		c.guests()
+	}
+	if vm.runs("TestCgroupOracle") {
+		oracle, err := oracleProgram()
+		c.err = cmpErr(c.err, err)
+		c.file(oracle, "src/built/cgroups")
 	}
 	vm.modules(c, boot)
 	c.entry("TRAILER!!!", 0, "")

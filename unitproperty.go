@@ -16,7 +16,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Since these versions systemd has the properties; an unknown one would fail
@@ -29,35 +29,37 @@ const (
 )
 
 // limitProperties translates what of r systemd can do.
-func limitProperties(r *cgroups.Resources, v2 bool, version int) ([]unitProperty, error) {
+func limitProperties(r *specs.LinuxResources, v2 bool, version int) ([]unitProperty, error) {
 	var all []unitProperty
 	add := func(asked bool, name string, value any) {
 		if asked {
 			all = append(all, unitProperty{name, value})
 		}
 	}
+	m, p, b := orZero(r.Memory), orZero(r.CPU), orZero(r.BlockIO)
 	if v2 {
-		add(r.Memory != 0, "MemoryMax", uint64(r.Memory)) // -1 is systemd's "infinity"
-		add(r.MemoryReservation != 0, "MemoryLow", uint64(r.MemoryReservation))
-		swap, err := cgroups.ConvertMemorySwapToCgroupV2Value(r.MemorySwap, r.Memory)
-		if err != nil {
-			return nil, err
-		}
-		// 0 is "not asked for", and where both limits are the same, "no swap".
-		add(swap != 0 || r.MemorySwap > 0 && r.MemorySwap == r.Memory, "MemorySwapMax", uint64(swap))
-		idle := r.CPUIdle != nil && *r.CPUIdle == 1 && version >= systemdHasIdle
+		add(limitSet(m.Limit), "MemoryMax", limitProperty(m.Limit))
+		add(limitSet(m.Reservation), "MemoryLow", limitProperty(m.Reservation))
+		swap, asked := swapAlone(m)
+		add(asked, "MemorySwapMax", uint64(swap))
+		idle := p.Idle != nil && *p.Idle == 1 && version >= systemdHasIdle
 		add(idle, "CPUWeight", uint64(0))
-		add(!idle && r.CpuWeight != 0, "CPUWeight", r.CpuWeight)
+		if !idle && limitSet(p.Shares) {
+			add(true, "CPUWeight", weightOfShares(*p.Shares))
+		}
 	} else {
-		add(r.Memory != 0, "MemoryLimit", uint64(r.Memory))
-		add(r.CpuShares != 0, "CPUShares", r.CpuShares)
-		add(r.BlkioWeight != 0, "BlockIOWeight", uint64(r.BlkioWeight))
+		add(limitSet(m.Limit), "MemoryLimit", limitProperty(m.Limit))
+		if limitSet(p.Shares) {
+			add(true, "CPUShares", *p.Shares)
+		}
+		if limitSet(b.Weight) {
+			add(true, "BlockIOWeight", uint64(*b.Weight))
+		}
 	}
-	all = append(all, quotaProperties(r.CpuQuota, r.CpuPeriod, version)...)
-	if r.PidsLimit != nil {
-		add(true, "TasksMax", uint64(*r.PidsLimit))
-	}
-	for _, f := range [2]struct{ field, value, name string }{{"cpu.cpus", r.CpusetCpus, "AllowedCPUs"}, {"cpu.mems", r.CpusetMems, "AllowedMemoryNodes"}} {
+	all = append(all, quotaProperties(*orZero(p.Quota), *orZero(p.Period), version)...)
+	limit, asked := pidsMax(r.Pids)
+	add(asked, "TasksMax", uint64(limit))
+	for _, f := range [2]struct{ field, value, name string }{{"cpu.cpus", p.Cpus, "AllowedCPUs"}, {"cpu.mems", p.Mems, "AllowedMemoryNodes"}} {
 		if f.value == "" || version < systemdHasCpuset {
 			continue
 		}
@@ -70,6 +72,9 @@ func limitProperties(r *cgroups.Resources, v2 bool, version int) ([]unitProperty
 	unified, err := unifiedProperties(r.Unified, version)
 	return append(all, unified...), err
 }
+
+// limitProperty: -1 is systemd's "infinity".
+func limitProperty(v *int64) uint64 { return uint64(*orZero(v)) }
 
 // quotaProperties: systemd keeps a quota in whole hundredths of a processor, so
 // it is rounded up; the cgroup's own file has it exactly.

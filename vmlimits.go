@@ -129,7 +129,7 @@ func quotaCPUs(r *specs.LinuxResources) (int64, error) {
 		if limitSet(r.CPU.Period) {
 			period = int64(min(*r.CPU.Period, 1000000))
 		}
-		quota = max(limitValue(r.CPU.Quota), 0)
+		quota = max(*orZero(r.CPU.Quota), 0)
 	}
 	if word := unifiedValue(r, "cpu.max"); word != "" {
 		var ok bool
