@@ -173,27 +173,49 @@ func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac stri
 	if err := setSysctl("net/ipv4/conf/"+a.name+"/route_localnet", "1"); err != nil {
 		return err
 	}
+	// What answers a connection of the loopback's comes from the loopback's own address (loopbackRules).
+	for _, x := range [][2]string{{"accept_local", "1"}, {"rp_filter", "2"}} {
+		if err := setSysctl("net/ipv4/conf/"+a.name+"/"+x[0], x[1]); err != nil {
+			return err
+		}
+	}
 	if err := a.address(l, gateway); err != nil {
 		return err
 	}
+	if a.rules, err = a.makeShared(g, vm, names, &inner, &outer); err != nil {
+		return err
+	}
+	return forward(l) // last: what is before it goes with our descriptors
+}
+
+// makeShared makes the rules of mode shared. A kernel can be without those for the loopback: nft_dup_ipv4 is a module.
+func (a *attachment) makeShared(g *globals, vm *vmConfig, names *resolver, inner, outer *identity) (fd int, err error) {
 	var dns []portForward
 	if names.loopback.IsValid() {
 		dns = loopbackServers(names.loopback)
 	}
-	tables := []*nftTable{sharedRules(a.tap, vm.Ports, names.loopback, dns)}
-	if !inner.equal(&outer) {
-		tables = append(tables, translatedLink(a.tap, &inner, &outer))
+	var link []*nftTable
+	if !inner.equal(outer) {
+		link = append(link, translatedLink(a.tap, inner, outer))
 	}
-	a.rules, err = makeTables(tables...)
+	missing := func() bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) }
+	loopback := len(vm.Ports) == 0
+	if loopback {
+		fd, err = makeTables(append([]*nftTable{sharedRules(a.tap, nil, names.loopback, dns, true), loopbackRules(a.tap)}, link...)...)
+	}
+	if lacking := missing(); lacking || !loopback {
+		fd, err = makeTables(append([]*nftTable{sharedRules(a.tap, vm.Ports, names.loopback, dns, false)}, link...)...)
+		if lacking && err == nil {
+			g.lossf("network: at 127.0.0.1 the guest has port %d alone: this kernel's nftables lack dup, ct or socket for IPv4 (module nft_dup_ipv4)", upstreamUserPort)
+		}
+	}
 	switch {
-	case errors.Is(err, unix.EOPNOTSUPP) && len(tables) > 1:
-		return errNoEgress
+	case errors.Is(err, unix.EOPNOTSUPP) && link != nil:
+		return -1, errNoEgress
 	case isOthers(err): // QEMU, on its way out, lets go of its tap first
-		return taken{fmt.Sprintf("the nftables of %s are another guest's", a.name)}
-	case err != nil:
-		return err
+		return -1, taken{fmt.Sprintf("the nftables of %s are another guest's", a.name)}
 	}
-	return forward(l) // last: what is before it goes with our descriptors
+	return fd, err
 }
 
 var errNoEgress = errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")

@@ -289,8 +289,7 @@ func isSYN() []expr {
 	const flags, syn = 13, 2
 	return []expr{
 		payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, flags, 1),
-		expression("bitwise", number(unix.NFTA_BITWISE_SREG, unix.NFT_REG_1), number(unix.NFTA_BITWISE_DREG, unix.NFT_REG_1), number(unix.NFTA_BITWISE_LEN, 1),
-			value(unix.NFTA_BITWISE_MASK, []byte{syn}), value(unix.NFTA_BITWISE_XOR, []byte{0})),
+		masked([]byte{syn}),
 		compare(unix.NFT_CMP_NEQ, []byte{0}),
 	}
 }

@@ -62,14 +62,14 @@ func linkNet(number int) (gateway, guest [4]byte) {
 
 var linkNets = []byte{169, 254, 137} // how all of them begin
 
-// What a guest without ports of its own has on the namespace's loopback: a process there that connects
-// cannot be seen to have no listener, so only known ports are led to it.
-var loopbackPorts = []portForward{{"tcp", upstreamUserPort}}
+// What a guest without ports of its own has, for the namespace's own processes: one that connects cannot be seen to
+// have no listener, so only known ports are led to it. At 127.0.0.1 loopbackRules do better.
+var ownPorts = []portForward{{"tcp", upstreamUserPort}}
 
 // sharedRules. ports are the guest's; none makes it the one that gets all on which nobody listens, or
 // would, if no guest with a lower number had them already. dns are the ports on the namespace's loopback
-// (by protocol) to which the gateway's port 53 leads.
-func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portForward) *nftTable {
+// (by protocol) to which the gateway's port 53 leads. With loopback there are loopbackRules, too.
+func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portForward, loopback bool) *nftTable {
 	gateway, guest := linkNet(t.number)
 	n := newNFT(unix.NFPROTO_INET, t.name)
 	const dnat, snat, raw, mangle = -100, 100, -300, -150
@@ -99,13 +99,16 @@ func sharedRules(t *tap, ports []portForward, resolver netip.Addr, dns []portFor
 		for _, p := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 			n.rule("rest", isIPv4(), isTransport(p), divert(guest[:], 0))
 		}
-		ports = loopbackPorts
+		ports = ownPorts
 	}
 
 	// What the namespace's own processes send to one of its addresses, 127.0.0.1 among them.
 	n.chain("own", "nat", unix.NF_INET_LOCAL_OUT, dnat, "")
 	n.rule("own", local(unix.NFT_CMP_NEQ, unix.NFTA_FIB_F_DADDR), leave())
 	n.rule("own", isIPv4(), bytesAre(ipDestination, linkNets), leave())
+	if loopback {
+		n.rule("own", isIPv4(), bytesAre(ipDestination, loopbackIP), leave())
+	}
 	for _, p := range ports {
 		n.rule("own", isIPv4(), isTransport(p.number()), toPort(p.Port), divert(guest[:], 0))
 	}

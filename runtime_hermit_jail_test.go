@@ -57,7 +57,7 @@ func (r *rt) breakout() string {
 func TestHermitBreakout(t *testing.T) {
 	files := []string{"fd:0", "fd:1", "fd:2", "fd:3", "root:app", "root:loader", "root:usr"}
 	tapFiles := append([]string{"fd:0", "fd:1", "fd:100", "fd:2", "fd:256", "fd:3"}, files[4:]...)
-	tap := []string{"frame:address", "frame:loopback", "tap:TUNGETIFF"}
+	tap := []string{"frame:address", "frame:loopback", "frame:stand-in", "tap:TUNGETIFF"}
 	for _, x := range []struct {
 		network, words string
 		sees           []string
@@ -152,8 +152,9 @@ func TestHermitBreakout(t *testing.T) {
 	}
 }
 
-// datagrams hears a port of the namespace's. The result says what has come, after a last one of its own.
-func (h *hostNet) datagrams(port int) func() string {
+// datagrams hears a port of the namespace's, and first from itself, at 127.0.0.1. The result says what has come, after a last one
+// of its own.
+func (h *hostNet) datagrams(port int, fromItself ...string) func() string {
 	h.r.Helper()
 	ns, err := unix.Open(pidNS(h.pid, "net"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	h.r.must(err)
@@ -164,6 +165,10 @@ func (h *hostNet) datagrams(port int) func() string {
 		return err
 	}))
 	h.r.Cleanup(func() { c.Close() })
+	for _, text := range fromItself {
+		_, err := c.WriteTo([]byte(text), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		h.r.must(err)
+	}
 	return func() string {
 		h.r.Helper()
 		last, err := h.dial("udp", fmt.Sprintf("127.0.0.1:%d", port))

@@ -79,7 +79,7 @@ func (s netShape) test(t *testing.T) {
 		h.wants(network, "127.0.0.1:81", "beside", "169.254.137.5")
 		h.wants(network, s.at+":81", "beside", "169.254.137.5")
 	}
-	h.wants("tcp", "127.0.0.1:9975", "own", "169.254.137.1") // as a health check does
+	h.wants("tcp", "127.0.0.1:9975", "own", "169.254.138.1") // as a health check does
 }
 
 // newBeyond is a world with an address beyond every gateway.
@@ -230,9 +230,9 @@ func TestNetworkReconnect(t *testing.T) {
 			for _, network := range []string{"tcp", "udp"} {
 				w.wants(network, "172.19.0.5:9000", "it", sourceTo(w, "172.19.0.5"))
 			}
-			h.wants("tcp", "127.0.0.1:9975", "it", "169.254.137.1")
+			h.wants("tcp", "127.0.0.1:9975", "it", "169.254.138.1")
 			h.ip("link", "delete", "net1")
-			h.wants("tcp", "127.0.0.1:9975", "it", "169.254.137.1")
+			h.wants("tcp", "127.0.0.1:9975", "it", "169.254.138.1")
 		})
 	}
 }

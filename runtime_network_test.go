@@ -659,8 +659,9 @@ func TestNetworkShared(t *testing.T) {
 		p.wants("tcp", at+":8001", "g1", "169.254.137.1")
 		p.wants("udp", at+":8053", "g1", "169.254.137.1")
 		p.wants("tcp", at+":9000", "side", at)
-		p.wants("tcp", at+":9975", "g2", "169.254.137.5")
 	}
+	p.wants("tcp", "10.88.0.2:9975", "g2", "169.254.137.5")
+	p.wants("tcp", "127.0.0.1:9975", "g2", "169.254.138.1")
 	p.wants("tcp", "127.0.0.1:9001", "inner", "127.0.0.1")
 	p.wants("tcp", "169.254.137.2:1", "g1", "169.254.137.1")
 	// A process that begins to listen takes its port from the guest that only has the rest; when it stops, it is the guest's again.
