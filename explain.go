@@ -35,6 +35,7 @@ type explanation struct {
 	VMM      string   `json:"vmm,omitempty"`              // whose QEMU it is: "host" or "image"
 	QEMU     []string `json:"qemu,omitempty"`
 	NoEffect []string `json:"withoutEffect,omitempty"` // fields of config.json
+	Others   []string `json:"forOthers,omitempty"`     // annotations for other containers of the pod
 	Warnings []string `json:"warnings,omitempty"`      // of what the guest would not have
 }
 
@@ -127,6 +128,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 		}
 		e.Network += fmt.Sprintf(" %d/%s", port.Port, port.Proto)
 	}
+	e.Others = c.hermit.settings.others
 	if w := c.warnUnreached(vm); w != "" {
 		e.Warnings = append(e.Warnings, w)
 	}
@@ -234,6 +236,9 @@ func (e *explanation) text() string {
 	}
 	if len(e.NoEffect) > 0 {
 		line("no effect", "%s", strings.Join(e.NoEffect, " "))
+	}
+	if len(e.Others) > 0 {
+		line("for others", "%s", strings.Join(e.Others, " "))
 	}
 	for _, w := range e.Warnings {
 		line("warning", "%s", w)

@@ -75,9 +75,6 @@ func (c *creation) hermitOptions() (*hermitOptions, error) {
 	if o.settings, err = readAnnotations(c.spec, o.config); err != nil {
 		return nil, err
 	}
-	if others := o.settings.others; len(others) > 0 {
-		c.g.infof("annotations for other containers of the pod than %q: %s", containerName(c.spec.Annotations), strings.Join(others, ", "))
-	}
 	c.hermit = o
 	return o, nil
 }

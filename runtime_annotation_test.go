@@ -54,11 +54,11 @@ func TestPodAnnotations(t *testing.T) {
 		"smp.other=many", "vmm.other=image", "ports.we=1", "ports.webs=2", "ports.Web=3", "memory_size.other=48",
 	}
 	for _, x := range []struct{ name, network, memory string }{
-		{"web", "user 81/tcp", "64"},
-		{"ports", "user 80/tcp", "66"}, // named as a setting
-		{"80", "user 80/tcp", "1024"},  // as a value
-		{"api.v2", "user 82/tcp", "68"},
-		{"api", "user 80/tcp", "1024"},
+		{"web", "user, ports 81/tcp", "64"},
+		{"ports", "user, ports 80/tcp", "66"}, // named as a setting
+		{"80", "user, ports 80/tcp", "1024"},  // as a value
+		{"api.v2", "user, ports 82/tcp", "68"},
+		{"api", "user, ports 80/tcp", "1024"},
 		{"side", "", "0"},
 	} {
 		for manager, name := range map[string]func(string) map[string]string{"containerd": namedByContainerd, "CRI-O": namedByCRIO, "CRI-O and kubelet": namedByKubelet} {
@@ -69,13 +69,14 @@ func TestPodAnnotations(t *testing.T) {
 			}
 		}
 	}
-	// The log of level info lists what is for others.
-	c := r.guest("app", []string{"exit", "4"}, podMember(namedByContainerd("web"), "ports.wbe=1", "network=none"))
-	if res := r.do("--log-level", "info", "--log", r.dir+"/log", "run", "--bundle", c.dir, c.id); res.code != 4 {
-		t.Errorf("exit code %d, %q", res.code, res.err)
+	c := r.guest("app", []string{"exit", "4"}, podMember(namedByContainerd("web"), "ports.wbe=1", "ports=2", "smp.api=1", "network=none"))
+	c.tryCreate().fails("ports are given but the network is \"none\"")
+	c = r.guest("app", []string{"exit", "4"}, podMember(namedByContainerd("web"), "ports.wbe=1", "smp.api=1", "network=none"))
+	if out := r.do("explain", "--bundle", c.dir).ok().out; !strings.Contains(out, "\nfor others    org.hermit-os.runh.ports.wbe org.hermit-os.runh.smp.api\n") {
+		t.Errorf("explained as %q", out)
 	}
-	if log := rtReadOr(r.dir + "/log"); !strings.Contains(log, `of the pod than \"web\": org.hermit-os.runh.ports.wbe"`) {
-		t.Errorf("log %q", log)
+	if res := c.run(); res.code != 4 {
+		t.Errorf("exit code %d, %q", res.code, res.err)
 	}
 
 	for _, x := range []struct {

@@ -106,6 +106,22 @@ func TestShareVolumes(t *testing.T) {
 	}
 }
 
+// Secrets and ConfigMaps as the kubelet mounts them: each file is a link through another link. docs/kubernetes.md has the names for kernels that open no link.
+func TestShareVolumesOfKubelet(t *testing.T) {
+	r := newShare(t)
+	dir := t.TempDir()
+	r.must(os.Mkdir(dir+"/..2026_11_28", 0o755))
+	r.must(os.WriteFile(dir+"/..2026_11_28/password", []byte("of the secret\n"), 0o644))
+	r.must(os.Symlink("..2026_11_28", dir+"/..data"))
+	r.must(os.Symlink("..data/password", dir+"/password"))
+	whole, one := volumePath("/secret"), volumePath("/one")
+	res := r.guest("app", []string{"cat", whole + "/..data/password", ";", "cat", one + "/password"},
+		volumeAt(dir, "/secret", "rbind,ro"), volumeAt(dir+"/..data/password", "/one/password", "rbind,ro")).run()
+	if got, _, _ := strings.Cut(res.out, "Number of interrupts"); res.code != 0 || got != "of the secret\nof the secret\n" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", res.code, res.out, res.err)
+	}
+}
+
 func TestShareReadOnly(t *testing.T) {
 	r := newShare(t)
 	c := r.guest("app", []string{"write", "/root/new", "x", ";", "cat", "/root/secret/file", ";", "cat", "/root/masked", ";", "write", "/root/kept/x", "y"}, shared, func(s *specs.Spec) {
