@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -110,6 +111,31 @@ func TestHermitSizeAbove(t *testing.T) {
 	r.guest("app", nil, func(s *specs.Spec) { s.Linux.CgroupsPath = low + "/" + r.token + "-in" }).tryCreate().fails("memory limit of 32 MiB (/sys/fs/cgroup/")
 }
 
+// An ordinary user's container may have no cgroup of its own. Then it stays in that of its caller, a user's slice or a session's.
+func TestRootlessSizeAbove(t *testing.T) {
+	u := newOrdinary(t, "rootless:300000:65536\n")
+	u.onlyRunh("only runh boots guests")
+	session := u.above(map[controlFile]string{limitMemory: "201326592"})
+	dir := filepath.Join("/sys/fs/cgroup/memory", session)
+	if !hybridCgroup() {
+		dir = filepath.Join("/sys/fs/cgroup", session)
+	}
+	u.enter = append([]string{"sh", "-c", `echo $$ >$0/cgroup.procs && exec "$@"`, dir}, u.enter...)
+	bundle := u.bundle("", func(s *specs.Spec) {
+		s.Process.Args = []string{"/hermit/app", "touch", ";", "exit", "3"}
+		s.Process.Env = append(s.Process.Env, "RUNH_USER_PORT=0")
+	})
+	hermitRootfs(u.rt, bundle+"/rootfs", "app")
+	var e explanation
+	u.must(json.Unmarshal([]byte(u.runh("explain", "--format", "json", "--bundle", bundle).ok().out), &e))
+	if e.Needs > 192 || e.Needs < 190 || !strings.HasPrefix(e.LimitBy, dir+"/") {
+		t.Errorf("explained as %+v, want 192 MiB by %s", e, dir)
+	}
+	if res := u.runh("run", "--bundle", bundle, "a"); res.code != 3 || !strings.Contains(res.out, "touched") {
+		t.Errorf("exit code %d, %q, %q", res.code, res.out, res.err)
+	}
+}
+
 // above makes a cgroup for others to be in.
 func (r *rt) above(limits map[controlFile]string) string {
 	r.Helper()
@@ -180,11 +206,7 @@ func TestHermitUnified(t *testing.T) {
 	c := r.guest("app", []string{"touch", ";", "count"}, resources(t, limits)).create().start()
 	c.out.until("touched")
 	c.out.until("count 1")
-	var e struct {
-		Data struct{ VM machineView }
-	}
-	r.must(json.Unmarshal([]byte(r.do("events", "--stats", c.id).ok().out), &e))
-	if v := e.Data.VM; v.VCPUs != 1 || v.Needs > 128<<20 || v.Needs < 126<<20 {
+	if v := c.machine(); v.VCPUs != 1 || v.Needs > 128<<20 || v.Needs < 126<<20 {
 		t.Errorf("events say %+v, want 1 CPU and 128 MiB in all", v)
 	}
 	if text := c.limit(controlFile{"", "memory.events"}); !strings.Contains(text, "\nhigh 0\n") {
@@ -211,4 +233,40 @@ func TestHermitUnified(t *testing.T) {
 		r.guest("app", nil, resources(t, `{"unified":{"`+file+`":"much"}}`)).tryCreate().fails(file)
 	}
 	r.guest("app", nil, resources(t, `{"unified":{"memory.high":"60M"}}`)).tryCreate().fails("memory limit of 60 MiB (linux.resources.unified memory.high) is too small")
+}
+
+// systemd has words of its own for limits: a property that an annotation sets, and those of a slice.
+func TestHermitSizeSystemd(t *testing.T) {
+	if !rtSystemd() {
+		leftToVM(t)
+		t.SkipNow()
+	}
+	r := newHermit(t)
+	slice := "runhabove.slice"
+	if out, err := exec.Command("systemctl", "set-property", "--runtime", slice, "MemoryMax=192M").CombinedOutput(); err != nil {
+		t.Fatalf("systemctl: %v: %s", err, out)
+	}
+	for name, edit := range map[string]func(*specs.Spec){
+		"a property": func(s *specs.Spec) {
+			s.Annotations = map[string]string{"org.systemd.property.MemoryHigh": "uint64 201326592"}
+		},
+		"a slice": func(s *specs.Spec) { s.Linux.CgroupsPath = slice + ":runh:" + r.token },
+	} {
+		c := r.guest("app", []string{"touch", ";", "count"}, edit).create().start()
+		c.out.until("touched")
+		if v := c.machine(); v.Needs > 192<<20 || v.Needs < 190<<20 {
+			t.Errorf("%s: events say %+v, want 192 MiB in all", name, v)
+		}
+		r.do("delete", "--force", c.id).ok()
+	}
+}
+
+// machine is what events say of it.
+func (c *ctr) machine() machineView {
+	c.r.Helper()
+	var e struct {
+		Data struct{ VM machineView }
+	}
+	c.r.must(json.Unmarshal([]byte(c.r.do("events", "--stats", c.id).ok().out), &e))
+	return e.Data.VM
 }

@@ -14,7 +14,7 @@ func TestVMEngines(t *testing.T) {
 func engineMachines() []vmMachine {
 	return []vmMachine{
 		{name: "containerd and Docker", systemd: true, engines: true, tests: "TestEngineCRI TestEngineDocker"},
-		{name: "podman", systemd: true, engines: true, tests: "TestEnginePodman TestEnginePodmanRootless"},
+		{name: "podman", systemd: true, engines: true, tests: "TestEnginePodman TestEnginePodmanRootless TestHermitSizeSystemd TestHermitUnified"},
 		{name: "criu by Docker", systemd: true, engines: true, criu: true, tests: "TestCriuDocker"},
 		{name: "criu by podman", systemd: true, engines: true, criu: true, tests: "TestCriuPodman"},
 	}

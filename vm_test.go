@@ -107,6 +107,7 @@ func TestNewVMChoices(t *testing.T) {
 		{"annotation over RUNH_MICRO_VM", vmSpec(0, 0, "RUNH_MICRO_VM=0"), tcg, hermitSettings{machine: "auto"}, func(vm *vmConfig) bool { return vm.Machine == "microvm" }},
 		{"config over detection", vmSpec(0, 0), hermitConfig{accel: "tcg", machine: "q35"}, hermitSettings{}, func(vm *vmConfig) bool { return vm.Machine == "q35" }},
 		{"smp", vmSpec(0, 0), hermitConfig{accel: "tcg", smp: 2}, hermitSettings{}, func(vm *vmConfig) bool { return vm.VCPUs == 2 }},
+		{"smp, in a cpuset", func() *specs.Spec { s := vmSpec(0, 0); s.Linux.Resources.CPU = &specs.LinuxCPU{Cpus: "0"}; return s }(), hermitConfig{accel: "tcg", smp: 2}, hermitSettings{}, func(vm *vmConfig) bool { return vm.VCPUs == 1 }},
 		{"quota over config", vmSpec(0, 50000), hermitConfig{accel: "tcg", smp: 2}, hermitSettings{}, func(vm *vmConfig) bool { return vm.VCPUs == 1 }},
 		{"quota rounds up", vmSpec(0, 110000), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.VCPUs == min(2, runtime.NumCPU()) }},
 		{"large quota", vmSpec(0, 1<<40), tcg, hermitSettings{}, func(vm *vmConfig) bool { return vm.VCPUs == runtime.NumCPU() }},
