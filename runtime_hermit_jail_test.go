@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -55,19 +56,28 @@ func (r *rt) breakout() string {
 // A broken-out QEMU reaches nothing: each thing it tries fails, and what it finds of files and descriptors is what the jail lists. With a
 // tap it sends a datagram to the namespace's loopback, and one to its address, having done what it can against the rules between.
 func TestHermitBreakout(t *testing.T) {
-	files := []string{"fd:0", "fd:1", "fd:2", "fd:3", "root:app", "root:loader", "root:usr"}
-	tapFiles := append([]string{"fd:0", "fd:1", "fd:100", "fd:2", "fd:256", "fd:3"}, files[4:]...)
-	tap := []string{"frame:address", "frame:loopback", "frame:stand-in", "tap:TUNGETIFF"}
+	files := []string{"fd:0", "fd:1", "fd:2", "fd:3"}
+	tapFiles := append([]string{"fd:100", "fd:256"}, files...)
+	root := []string{"root:app", "root:loader", "root:usr"}
+	may, tap := []string{}, []string{"frame:address", "frame:loopback", "frame:stand-in", "tap:TUNGETIFF"}
+	kvm, vhost := "ENOSYS", "ENOSYS" // what a request on another descriptor meets
+	if rtAccel() == "kvm" {
+		root, may, kvm, vhost = append(root, "root:dev"), append(may, "open:/dev/kvm"), "ENOTTY", "ENOTTY"
+		if hasVhost() {
+			tapFiles = append(tapFiles, "fd:101")
+		}
+	}
+	sorted := func(lists ...[]string) []string { return slices.Sorted(slices.Values(slices.Concat(lists...))) }
 	for _, x := range []struct {
 		network, words string
 		sees           []string
 		may            []string // what is not refused
 		arrives        string
 	}{
-		{"none", "", files, nil, ""},
-		{"user", "", files, []string{"socket:inet", "socket:inet6", "socket:unix"}, ""},
-		{"shared", "169.254.137.2 169.254.137.1 7001", tapFiles, tap, "address"},
-		{"direct", "10.88.0.77 10.88.0.2 7001", tapFiles, tap, ""}, // all that it sends goes out of the interface
+		{"none", "", sorted(files, root), may, ""},
+		{"user", "", sorted(files, root), sorted(may, []string{"socket:inet", "socket:inet6", "socket:unix"}), ""},
+		{"shared", "169.254.137.2 169.254.137.1 7001", sorted(tapFiles, root), sorted(may, tap), "address"},
+		{"direct", "10.88.0.77 10.88.0.2 7001", sorted(tapFiles, root), sorted(may, tap), ""}, // all that it sends goes out of the interface
 	} {
 		t.Run("network "+x.network, func(t *testing.T) {
 			r := newHermit(t)
@@ -118,12 +128,12 @@ func TestHermitBreakout(t *testing.T) {
 			want := map[string]string{
 				"ptrace": "ENOSYS", "mount": "ENOSYS", "kill": "ENOSYS", "clone:process": "ENOSYS", "socket:netlink": "ENOSYS", "bpf": "ENOSYS", "setuid": "ENOSYS",
 				"tgkill": "ENOSYS", "tgkill:abort": "EPERM", "limit:files": "EPERM", "limit:core": "EPERM", "limit:another's": "ENOSYS",
-				"prctl:parent's death": "ENOSYS", "ioctl:TIOCSTI": "ENOSYS", "ioctl:KVM": "ENOSYS", "fcntl:F_SETOWN": "ENOSYS",
+				"prctl:parent's death": "ENOSYS", "ioctl:TIOCSTI": "ENOSYS", "ioctl:KVM": kvm, "ioctl:vhost": "ENOSYS", "fcntl:F_SETOWN": "ENOSYS",
 				"write:new": "EROFS", "write:app": "EACCES", "write:tmpfile": "EROFS", "open:/etc/shadow": "ENOENT", "open:/proc/1/mem": "ENOENT", "open:/hermit/secret": "ENOENT",
 			}
 			if x.words != "" {
 				for name, answer := range map[string]string{
-					"tap:TUNSETPERSIST": "ENOSYS", "tap:SIOCSIFHWADDR": "ENOSYS", "rules:close": "ENOSYS", "rules:close, upper half": "ENOSYS",
+					"ioctl:vhost": vhost, "tap:TUNSETPERSIST": "ENOSYS", "tap:SIOCSIFHWADDR": "ENOSYS", "rules:close": "ENOSYS", "rules:close, upper half": "ENOSYS",
 					"rules:dup2": "EBADF", "rules:dup3": "EBADF", "rules:F_SETFD": "ENOSYS", "rules:flush": "EPERM",
 				} {
 					want[name] = answer
@@ -263,6 +273,8 @@ func TestHermitJailDevices(t *testing.T) {
 	r.do("delete", "--force", c.id).ok()
 }
 
+func hasVhost() bool { return unix.Access("/dev/vhost-net", unix.W_OK) == nil }
+
 // unjailedArgs are QEMU's arguments outside of its jail, with an image of the stand-in's in dir.
 func unjailedArgs(vm *vmConfig, dir, image string) []string {
 	argv := qemuArgs(vm, 3)
@@ -326,26 +338,30 @@ func TestVMMSystemCalls(t *testing.T) {
 		"ioctl 0x5402":   "its stdout is no terminal whose settings it could put back (TCSETS)",
 		"ioctl 0x5403":   "the same (TCSETSW)",
 	}
-	cases := []struct{ machine, accel, image, network string }{
-		{"microvm", "tcg", "app", "none"},
-		{"microvm", "tcg", "app", "user"},
-		{"microvm", "tcg", "app", "shared"},
-		{"pc", "tcg", "app-pci", "user"},
-		{"pc", "tcg", "app-pci", "direct"},
-		{"q35", "tcg", "app-pci", "none"},
-		{"q35", "tcg", "app-pci", "shared"},
+	type machine struct{ machine, accel, image, network string }
+	accel := cmp.Or(os.Getenv("RUNH_TEST_ACCEL"), "tcg")
+	cases := []machine{
+		{"microvm", accel, "app", "none"},
+		{"microvm", accel, "app", "user"},
+		{"microvm", accel, "app", "shared"},
+		{"pc", accel, "app-pci", "user"},
+		{"pc", accel, "app-pci", "direct"},
+		{"q35", accel, "app-pci", "none"},
+		{"q35", accel, "app-pci", "shared"},
 	}
-	if openKVM(nil) == nil {
-		cases = append(cases, struct{ machine, accel, image, network string }{"microvm", "kvm", "app", "none"})
+	runs := func(x machine) bool { return x.accel == accel }
+	if accel == "tcg" && openKVM(nil) == nil {
+		cases = append(cases, machine{"microvm", "kvm", "app", "none"}) // up to the guest's first instruction: there are hosts where it hangs
 	}
 	for _, x := range cases {
 		t.Run(x.machine+" "+x.accel+" "+x.network, func(t *testing.T) {
-			vm := &vmConfig{Machine: x.machine, Accel: x.accel, CPU: "max", VCPUs: 2, MemoryMiB: 64, TBSizeMiB: 16, Network: x.network, Boot: bootLine{Back: "-- burst 3000 ; exit 0"}}
+			vm := &vmConfig{Machine: x.machine, Accel: x.accel, CPU: defaultCPU(x.accel), VCPUs: 2, MemoryMiB: 64, TBSizeMiB: 16, Network: x.network, Boot: bootLine{Back: "-- burst 3000 ; exit 0"}}
 			if vm.usesTap() { // so that the guest sets its card up
 				vm.Boot.Back = "-- net ; burst 3000 ; exit 0"
 			}
 			if x.accel == "kvm" {
-				vm.CPU = defaultCPU("kvm")
+				vm.Boot.Back = strings.Replace(vm.Boot.Back, "3000", "300", 1) // each byte is an exit, and each exit a dozen system calls for strace
+				vm.Vhost = vm.usesTap() && hasVhost()
 			}
 			argv := unjailedArgs(vm, dir, x.image)
 			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -361,6 +377,14 @@ func TestVMMSystemCalls(t *testing.T) {
 				tap := tapInNowhere(t)
 				cmd.ExtraFiles = append(append(cmd.ExtraFiles, make([]*os.File, vmmTap-4)...), tap)
 			}
+			if vm.Vhost {
+				vhost, err := os.OpenFile("/dev/vhost-net", os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer vhost.Close()
+				cmd.ExtraFiles = append(cmd.ExtraFiles, vhost)
+			}
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := cmd.Start(); err != nil {
@@ -369,13 +393,13 @@ func TestVMMSystemCalls(t *testing.T) {
 			theirs.Close()
 			limit := time.AfterFunc(rtLimit, func() { cmd.Process.Kill() })
 			defer limit.Stop()
-			last := "cont"
-			if x.accel == "kvm" { // what the guest does is the kernel's; and there are hosts where it hangs
-				last = "quit"
+			last := "quit"
+			if runs(x) {
+				last = "cont"
 			}
 			fmt.Fprintf(ours, "{\"execute\":\"qmp_capabilities\"}\n{\"execute\":%q}\n", last)
 			err = cmd.Wait()
-			if x.accel == "tcg" && !strings.Contains(out.String(), "exit status 0") {
+			if runs(x) && !strings.Contains(out.String(), "exit status 0") {
 				t.Fatalf("QEMU: %v, %q", err, out.String())
 			}
 			filter, err := compileSeccompFor("amd64", vmmSeccomp(vm))
@@ -385,6 +409,9 @@ func TestVMMSystemCalls(t *testing.T) {
 			calls, refused := map[string]int{}, map[string]int{}
 			for _, c := range tracedCalls(t, trace) {
 				calls[c.name]++
+				if c.name == "ioctl" && uint32(c.call.args[1]) == vhostNetSetBackend {
+					calls["vhost's start"]++
+				}
 				if runSeccomp(t, filter.prog, c.call) != unix.SECCOMP_RET_ALLOW {
 					what := c.name
 					switch c.name {
@@ -399,6 +426,9 @@ func TestVMMSystemCalls(t *testing.T) {
 			if len(calls) < 30 || calls["ppoll"] == 0 || x.accel == "kvm" && calls["ioctl"] < 50 || vm.usesTap() && calls["ioctl"] < 8 {
 				t.Fatalf("the trace has only %v", calls)
 			}
+			if vm.Vhost != (calls["vhost's start"] > 0) {
+				t.Errorf("with vhost-net is %v, and it was started %d times", vm.Vhost, calls["vhost's start"])
+			}
 			for what, n := range refused {
 				if without[what] == "" {
 					t.Errorf("QEMU makes the call %s %d times, and the filter does not know it", what, n)
@@ -407,6 +437,8 @@ func TestVMMSystemCalls(t *testing.T) {
 		})
 	}
 }
+
+const vhostNetSetBackend = 0x4008af30 // linux/vhost.h
 
 // tapInNowhere is a guest's tap, in a network namespace that ends with it.
 func tapInNowhere(t *testing.T) *os.File {

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -48,6 +50,62 @@ func TestKVM(t *testing.T) {
 		t.Errorf("exit code %d, want 7", code)
 	}
 	r.do("delete", c.id).ok()
+}
+
+// Frames between guest and tap are the kernel's to carry: its thread for them works when the guest is spoken to.
+func TestKVMNetwork(t *testing.T) {
+	for _, x := range []struct{ image, network string }{{"app", "shared"}, {"app-pci", "direct"}} {
+		t.Run(x.image+" "+x.network, func(t *testing.T) {
+			r := newKVM(t)
+			w := newWorld(r)
+			p := w.pod("10.88.0.2/24")
+			c := r.attached(p, x.image, "connect "+worldIP+" 7000 question ; serve g1", "network="+x.network).create().start()
+			if out := c.out.until("serving as g1\n"); !strings.Contains(out, "connect "+worldIP+" 7000: world 10.88.0.2:") {
+				t.Errorf("the guest reaches the world: %q", out)
+			}
+			vmm := r.vmm(c)
+			if held := openFiles(t, vmm); !slices.Contains(held, "/dev/vhost-net") {
+				t.Errorf("QEMU holds %q, and no vhost-net", held)
+			}
+			thread := vhostThread(t, vmm)
+			before := switches(t, thread)
+			for range 20 {
+				w.wants("udp", "10.88.0.2:80", "g1", worldIP)
+			}
+			if after := switches(t, thread); after < before+20 {
+				t.Errorf("the kernel's thread was awake %d times for 20 questions and their answers", after-before)
+			}
+			r.do("kill", c.id, "KILL").ok()
+			c.wait()
+			r.do("delete", c.id).ok()
+		})
+	}
+}
+
+// vhostThread is the kernel's thread for a process's vhost devices: its own process, by a name that has its owner's pid.
+func vhostThread(t *testing.T, owner int) (pid int) {
+	t.Helper()
+	name := fmt.Sprintf("vhost-%d\n", owner)
+	dirs, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, file := range dirs {
+		if rtReadOr(file) == name {
+			pid, _ = strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+	if pid == 0 {
+		t.Fatalf("there is no thread %q", name)
+	}
+	return pid
+}
+
+// switches says how often a thread has waited for something.
+func switches(t *testing.T, pid int) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(rtStatus(t, pid, "voluntary_ctxt_switches")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // openFiles are the names of the files that a process holds.
