@@ -22,7 +22,7 @@ demo: build
 test: deps
 	$(GO) test -count=1 -timeout 60m $(TESTFLAGS)
 
-# The part of it that runs in virtual machines: cgroup v2, v1, both, and systemd.
+# The part of it that runs in virtual machines: cgroup v2, v1, both, systemd, and KVM.
 test-vm:
 	RUNH_TEST_ALL=1 $(GO) test -count=1 -timeout 60m -run TestVM -v
 

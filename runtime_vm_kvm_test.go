@@ -13,7 +13,8 @@ func TestVMKVM(t *testing.T) {
 
 func kvmMachines() []vmMachine {
 	return []vmMachine{
-		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestHermitRun TestHermitUnified TestHermitSizeAbove TestHermitLimitsReach"},
+		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestKVMNetwork TestHermitRun TestHermitExitCodes TestHermitSignals TestHermitHungQEMU TestHermitLifecycle TestHermitJail TestVMMSystemCalls " +
+			"TestHermitMemoryLimit TestHermitVMSection TestHermitUnified TestHermitSizeAbove TestHermitLimitsReach"},
 	}
 }
 
@@ -34,5 +35,8 @@ func (c *cpio) guests() {
 	breakout, err := rtBreakout()
 	c.err = cmpErr(c.err, err)
 	c.file(breakout, "src/built/breakout")
+	for _, file := range []string{"hello_c", "hello_world", "rusty-loader-x86_64", "bin/virtiofsd"} { // of make deps
+		c.file("build/hermit/"+file, "src/build/hermit/"+file)
+	}
 	c.data("etc/group", 0o644, "root:x:0:\nkvm:x:104:\n")
 }

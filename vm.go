@@ -57,9 +57,9 @@ type vmConfig struct {
 //
 // Measured on cgroup v1 with a guest that touches all its memory, QEMU's files cold, and TBSizeMiB
 // counted as used: a microvm runs from 20 MiB on, a pc from 28; below that it first gets slow, for the
-// kernel takes QEMU's own program away from it, and is then killed. Under KVM, where the guest could not
-// be run, QEMU's own memory before the guest's first instruction is 3 MiB less than under TCG (11.7 MiB for
-// 14.5 on a microvm, 14.0 for 16.9 on a pc; its program's files, 22 MiB, are shared): the same base holds.
+// kernel takes QEMU's own program away from it, and is then killed. Under KVM QEMU's own memory before the
+// guest's first instruction is 3 MiB less than under TCG (11.7 MiB for 14.5 on a microvm, 14.0 for 16.9 on
+// a pc; its program's files, 22 MiB, are shared): the same base holds.
 const (
 	vmBaseMiB     = 22
 	vmPCMiB       = 8
