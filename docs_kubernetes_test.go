@@ -181,7 +181,7 @@ func TestDocsKubernetes(t *testing.T) {
 
 	// What the text names.
 	page := rtRead(t, "docs/kubernetes.md")
-	for _, m := range regexp.MustCompile("org\\.hermit-os\\.runh\\.([a-z_]+)").FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile(`org\.hermit-os\.runh\.([a-z_]+)`).FindAllStringSubmatch(page, -1) {
 		if !slices.Contains(annotationNames(), m[1]) && m[0] != lossAnnotation {
 			t.Errorf("docs/kubernetes.md has the annotation %s, which does not exist", m[0])
 		}
