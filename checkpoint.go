@@ -95,8 +95,6 @@ func (c *container) saveGuest(o *checkpointOptions, paused bool) error {
 		return errors.New("a guest's memory is written as a whole: --pre-dump and --parent-path are for Linux containers")
 	case o.pageServer != "" || o.statusFD != "":
 		return errors.New("a guest's memory is written to --image-path: --page-server and --status-fd are for Linux containers")
-	case strings.Contains(c.Hermit.CPU, "+invtsc"):
-		return fmt.Errorf("the guest's CPU is %q, and QEMU cannot save invtsc: the annotation %scpu can name another, such as host,-arch-capabilities", c.Hermit.CPU, annotationPrefix)
 	case c.Hermit.Share != "":
 		return errSharedState
 	}
@@ -117,6 +115,7 @@ func (c *container) saveGuest(o *checkpointOptions, paused bool) error {
 	}
 	conn, err := c.saveMachine(m, out.state)
 	if err != nil {
+		err = explainUnsaved(err, c.Hermit.CPU)
 		if paused {
 			err = errors.Join(err, c.pause())
 		}
@@ -136,6 +135,15 @@ func (c *container) saveGuest(o *checkpointOptions, paused bool) error {
 		}
 	}
 	return err
+}
+
+// explainUnsaved adds to QEMU's refusal of a CPU with an invariant time stamp counter how to do without. Only QEMU knows whether the CPU
+// has one: it does not go by the name alone, but by the host, the accelerator, and whether the counter's frequency was set.
+func explainUnsaved(err error, cpu string) error {
+	if !strings.Contains(err.Error(), "(invtsc flag)") {
+		return err
+	}
+	return fmt.Errorf("the guest's CPU is %q, and QEMU cannot save its invtsc: the annotation %scpu can name another, such as host,-arch-capabilities (QEMU: %w)", cpu, annotationPrefix, err)
 }
 
 // describe is the manifest of a running guest, but for its state. QEMU's program and the files it has booted

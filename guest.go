@@ -271,10 +271,17 @@ func (c *creation) chooseEnv(s *hermitSettings, root int, envDir string) (*hermi
 // is none, and KVM was our own idea, the machine runs without it.
 func (c *creation) pickKVM(g *guest) (works bool, err error) {
 	config, settings := c.hermit.config, c.hermit.settings
-	if firstWord(settings.cpu, config.cpu) != "" || len(g.env.image) > 0 || g.env.root != "" {
-		return true, nil // nobody asks the image's programs; and a tree has no /dev/kvm before the jail
+	saved := settings.template.name != ""
+	switch {
+	case firstWord(settings.cpu, config.cpu) != "":
+		return true, nil
+	case len(g.env.image) > 0 || g.env.root != "": // nobody asks the image's programs; and a tree has no /dev/kvm before the jail
+		if saved {
+			g.vm.CPU = "host,-arch-capabilities"
+		}
+		return true, nil
 	}
-	cpu, err := kvmCPU(c.g.root, g.env, g.vm.Machine, settings.template.name != "")
+	cpu, err := kvmCPU(c.g.root, g.env, g.vm.Machine, saved)
 	if err == nil {
 		g.vm.CPU = cpu
 		return true, nil

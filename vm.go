@@ -213,12 +213,12 @@ func (vm *vmConfig) warnings() (list []string) {
 	return list
 }
 
-// defaultCPU is everything that the accelerator has. Under KVM two corrections: there are hosts
-// where plain "host" aborts QEMU over the register behind arch-capabilities, and invtsc (which needs
-// migratable=no) tells the guest its clock's frequency.
+// defaultCPU is everything that the accelerator has. Under KVM, where QEMU is not asked first (vmprobe.go), two corrections: there are
+// hosts where plain "host" aborts QEMU over the register behind arch-capabilities; and migratable=no is with invtsc, which tells
+// the guest its clock's frequency, where the host has it.
 func defaultCPU(accel string) string {
 	if accel == "kvm" {
-		return "host,migratable=no,+invtsc,-arch-capabilities"
+		return "host,migratable=no,-arch-capabilities"
 	}
 	return "max"
 }

@@ -2,8 +2,9 @@
 // made, and ended before its guest would run its first instruction.
 //
 // Under KVM that decides the CPU. What the host has and what QEMU passes on do not always agree: there are
-// hosts where plain "host" ends QEMU with a failed assertion. So a ladder is tried from the top, once for
-// each QEMU and host, and the answer kept in the state root.
+// hosts where plain "host" ends QEMU with a failed assertion, and hosts without a feature that is asked for,
+// where QEMU only warns, and would do so at each start. So a ladder is tried from the top, once for each QEMU
+// and host, and the answer kept in the state root.
 
 package main
 
@@ -21,10 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kvmLadder: invtsc, which needs migratable=no, tells the guest its clock's frequency; the register behind
-// arch-capabilities is what some hosts do not let QEMU set. A machine with invtsc cannot be saved.
+// kvmLadder: invtsc, which needs migratable=no, tells the guest its clock's frequency, and is missing in the machines of most
+// clouds; the register behind arch-capabilities is what some hosts do not let QEMU set. A machine with invtsc cannot be saved.
 var (
-	kvmLadder = []string{"host,migratable=no,+invtsc", "host,migratable=no,+invtsc,-arch-capabilities", "host,-arch-capabilities", "max"}
+	kvmLadder = []string{"host,migratable=no,+invtsc", "host,migratable=no,+invtsc,-arch-capabilities", "host", "host,-arch-capabilities", "max"}
 	kvmSaved  = []string{"host", "host,-arch-capabilities", "max"}
 )
 
@@ -36,15 +37,21 @@ const (
 
 // tryVM makes vm's machine with the environment's QEMU and ends it.
 func tryVM(env *hermitEnv, vm *vmConfig) error {
+	_, err := makeVM(env, vm)
+	return err
+}
+
+// makeVM is tryVM, and says in QEMU's words which features the machine's CPU lacks of those that were asked for.
+func makeVM(env *hermitEnv, vm *vmConfig) (lacks []string, err error) {
 	in, theirIn, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer in.Close()
 	defer theirIn.Close()
 	out, theirOut, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer out.Close()
 	argv := []string{env.QEMU, "-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio"}
@@ -61,7 +68,7 @@ func tryVM(env *hermitEnv, vm *vmConfig) error {
 	p, err := os.StartProcess(env.QEMU, argv, attr)
 	theirOut.Close()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	limit := time.AfterFunc(probeLimit, func() { p.Kill() })
 	defer limit.Stop()
@@ -71,11 +78,25 @@ func tryVM(env *hermitEnv, vm *vmConfig) error {
 	state, err := p.Wait()
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case state.Success():
-		return nil
+		return missingFeatures(said), nil
 	}
-	return fmt.Errorf("QEMU %s with -M %s -accel %s -cpu %s: %s: %s", env.QEMU, vm.Machine, vm.Accel, vm.CPU, state, lastLine(said))
+	return nil, fmt.Errorf("QEMU %s with -M %s -accel %s -cpu %s: %s: %s", env.QEMU, vm.Machine, vm.Accel, vm.CPU, state, lastLine(said))
+}
+
+// missingFeatures are QEMU's warnings of features that it leaves out: of each it names the bit of CPUID or of a register. It leaves
+// out what the host does not have, and what depends on that.
+//
+//	qemu-system-x86_64: warning: host doesn't support requested feature: CPUID.80000007H:EDX.invtsc [bit 8]
+//	qemu-system-x86_64: warning: This feature depends on other features that were not requested: CPUID.(EAX=0DH,ECX=01H):EAX.xsaves [bit 3]
+func missingFeatures(said []byte) (lines []string) {
+	for line := range strings.Lines(string(said)) {
+		if strings.Contains(line, "doesn't support requested feature") || strings.Contains(line, "depends on other features") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
 }
 
 // lastLine is the last line that QEMU printed beside its QMP.
@@ -89,8 +110,8 @@ func lastLine(said []byte) string {
 	return last
 }
 
-// kvmCPU is the first CPU of the ladder with which the environment's QEMU starts here. saved says that the
-// machine's state is to be kept.
+// kvmCPU is the first CPU of the ladder that the environment's QEMU makes here as it is asked for. If there is none, it is the last
+// one that QEMU makes at all. saved says that the machine's state is to be kept.
 func kvmCPU(stateRoot string, env *hermitEnv, machine string, saved bool) (string, error) {
 	cache, ladder := filepath.Join(stateRoot, kvmCPUCache), kvmLadder
 	if saved {
@@ -103,19 +124,31 @@ func kvmCPU(stateRoot string, env *hermitEnv, machine string, saved bool) (strin
 		}
 	}
 	var errs error
+	works, lacked := "", ""
 	for _, cpu := range ladder {
-		err := tryVM(env, &vmConfig{Machine: machine, Accel: "kvm", CPU: cpu})
-		if err == nil {
-			_ = writeFile(cache, []byte(key+"\n"+cpu), 0o600) // or it is tried again
-			return cpu, nil
+		if strings.Contains(lacked, ".invtsc ") && strings.Contains(cpu, "+invtsc") {
+			continue
 		}
-		errs = errors.Join(errs, err)
+		lacks, err := makeVM(env, &vmConfig{Machine: machine, Accel: "kvm", CPU: cpu})
+		if errs = errors.Join(errs, err); err != nil {
+			continue
+		}
+		works = cpu
+		if len(lacks) == 0 {
+			break
+		}
+		lacked += strings.Join(lacks, "\n")
 	}
-	first, _, _ := strings.Cut(errs.Error(), "\n")
-	return "", fmt.Errorf("KVM does not work with any CPU: %s", first)
+	if works == "" {
+		first, _, _ := strings.Cut(errs.Error(), "\n")
+		return "", fmt.Errorf("KVM does not work with any CPU: %s", first)
+	}
+	_ = writeFile(cache, []byte(key+"\n"+works), 0o600) // or it is tried again
+	return works, nil
 }
 
-// probeKey is what an answer holds for: this QEMU on this kernel and processor.
+// probeKey is what an answer holds for: this QEMU on this kernel and processor. The number at its beginning is another one whenever an
+// earlier runh may have kept an answer that this one would not give.
 func probeKey(env *hermitEnv) string {
 	var st unix.Stat_t
 	unix.Stat(filepath.Join(env.root, env.QEMU), &st)
@@ -128,7 +161,7 @@ func probeKey(env *hermitEnv) string {
 			cpu = append(cpu, strings.TrimSpace(value))
 		}
 	}
-	return fmt.Sprint("runh/1 ", env.root, env.QEMU, st.Ino, st.Size, st.Mtim, unix.ByteSliceToString(u.Release[:]), cpu)
+	return fmt.Sprint("runh/2 ", env.root, env.QEMU, st.Ino, st.Size, st.Mtim, unix.ByteSliceToString(u.Release[:]), cpu)
 }
 
 var cpuIdentity = map[string]bool{"cpu family": true, "model": true, "stepping": true, "microcode": true}
