@@ -155,6 +155,7 @@ func (c *creation) atMounted() error {
 	if err := c.giveCgroup(); err != nil {
 		return err
 	}
+	p.process.User.AdditionalGids = settableGroups(p.process.User, c.child, c.g.lossf)
 	p.writeFinish(exe.path, append(env, c.notifyEnv()...))
 	return p.proceed()
 }

@@ -105,6 +105,7 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 	if e.process.OOMScoreAdj == nil {
 		e.process.OOMScoreAdj = spec.Process.OOMScoreAdj
 	}
+	e.process.User.AdditionalGids = settableGroups(e.process.User, c.Pid, g.lossf)
 	if err := withinProgram(func() error { return e.launch(c) }); err != nil {
 		if e.child != 0 {
 			unix.Kill(e.child, unix.SIGKILL)

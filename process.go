@@ -6,6 +6,8 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -117,6 +119,28 @@ func (p *program) identity(user specs.User, caps capabilities, keep uint64) {
 			p.call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0)
 		}
 	}
+}
+
+// settableGroups is what identity may ask for in the user namespace that a process is in. A namespace whose maker has denied setgroups(2), and
+// all below it, refuse any list: there the process keeps the caller's groups and runs, as with runc and crun. Engines write the user's
+// own group into the list, too, which it has anyway.
+func settableGroups(user specs.User, pid int, lossf func(string, ...any)) []uint32 {
+	if len(user.AdditionalGids) == 0 {
+		return nil
+	}
+	rule, err := os.ReadFile(fmt.Sprintf("/proc/%d/setgroups", pid))
+	if err != nil || string(rule) != "deny\n" {
+		return user.AdditionalGids // where it is not allowed for another reason, the kernel says so
+	}
+	if more := otherGroups(user); len(more) > 0 {
+		lossf("process.user.additionalGids: the process does not get the groups %v: the user namespace denies setgroups", more)
+	}
+	return nil
+}
+
+// otherGroups are the additional groups but for the user's own.
+func otherGroups(user specs.User) []uint32 {
+	return slices.DeleteFunc(slices.Clone(user.AdditionalGids), func(g uint32) bool { return g == user.GID })
 }
 
 // rlimits sets the resource limits. They come late: a limit on address space

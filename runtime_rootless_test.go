@@ -304,6 +304,43 @@ func TestRootlessLifecycle(t *testing.T) {
 	}
 }
 
+// Where the user namespace denies setgroups, a list of groups is no error: podman 5 names the user's own in each exec. The namespace may be
+// the container's, or, as podman makes one, around it.
+func TestRootlessGroupsDenied(t *testing.T) {
+	u := newOrdinary(t, "")
+	u.onlyRunh("runc refuses the own group, too, where it makes the namespace")
+	const groups, kept = "id -G", "0\n"
+	list := func(gids ...uint32) func(*specs.Spec) {
+		return func(s *specs.Spec) { s.Process.User.AdditionalGids = gids }
+	}
+	u.want(u.runh("run", "--bundle", u.bundle(groups, list(0)), "a"), 0, kept)
+	u.want(u.runh("run", "-d", "--bundle", u.bundle("exec sleep 1000 </dev/null >/dev/null 2>&1"), "a"), 0, "")
+	process := u.home + "/process.json"
+	for _, x := range []struct{ gids, warning string }{
+		{"[0]", ""},
+		{"[0, 5, 6]", "the process does not get the groups [5 6]: the user namespace denies setgroups"},
+	} {
+		u.must(os.WriteFile(process, []byte(`{"user": {"uid": 0, "gid": 0, "additionalGids": `+x.gids+`}, "args": ["sh", "-c", "`+groups+`"], "env": ["PATH=/bin"], "cwd": "/"}`), 0o644))
+		log := u.home + "/log"
+		u.want(u.runh("--log", log, "exec", "--process", process, "a"), 0, kept)
+		if text := rtReadOr(log); !strings.Contains(text, x.warning) || x.warning == "" && text != "" {
+			t.Errorf("exec with %s logs %q, want %q", x.gids, text, x.warning)
+		}
+		u.must(os.RemoveAll(log))
+	}
+	u.want(u.runh("exec", "--additional-gids", "0", "a", "sh", "-c", groups), 0, kept)
+	u.runh("delete", "--force", "a").ok()
+
+	around := func(s *specs.Spec) {
+		dropNS(s, specs.UserNamespace)
+		s.Linux.UIDMappings, s.Linux.GIDMappings = nil, nil
+	}
+	res := u.doCmd(u.cmd("unshare", "-U", "-r", "-m", u.bin, "run", "--bundle", u.bundle(groups, around, list(0, 5)), "b"))
+	if res.code != 0 || res.out != kept || !strings.Contains(res.err, "does not get the groups [5]") {
+		t.Errorf("in such a namespace: exit code %d, stdout %q, stderr %q", res.code, res.out, res.err)
+	}
+}
+
 // A pod without an engine: the second container joins the first one's namespaces, the user namespace too.
 func TestRootlessJoined(t *testing.T) {
 	u := newOrdinary(t, "rootless:300000:65536\n")

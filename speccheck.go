@@ -310,7 +310,7 @@ func checkIDMappings(s *specs.Spec) error {
 		return fmt.Errorf("process.user.uid %d has no place in linux.uidMappings", s.Process.User.UID)
 	case mapped && user.Path == "" && !hasID(l.GIDMappings, s.Process.User.GID):
 		return fmt.Errorf("process.user.gid %d has no place in linux.gidMappings", s.Process.User.GID)
-	case hasNewUsers(s) && len(s.Process.User.AdditionalGids) > 0 && onlySelf(l.GIDMappings, os.Getegid()) && ownCapabilities()&(1<<unix.CAP_SETGID) == 0:
+	case hasNewUsers(s) && len(otherGroups(s.Process.User)) > 0 && onlySelf(l.GIDMappings, os.Getegid()) && ownCapabilities()&(1<<unix.CAP_SETGID) == 0:
 		return errors.New("process.user.additionalGids: an ordinary user who maps only the own group may not set others (setgroups is denied there)")
 	case len(l.TimeOffsets) > 0 && (time == nil || time.Path != ""):
 		return errors.New("linux.timeOffsets needs a new time namespace")
