@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // newKVM is the first line of a test that is left to the machine with KVM.
@@ -80,6 +83,42 @@ func TestKVMNetwork(t *testing.T) {
 			r.do("delete", c.id).ok()
 		})
 	}
+}
+
+// A tree of the operator's: KVM's device comes into QEMU's jail there, too, and virtiofsd is the one written in Rust.
+func TestKVMTree(t *testing.T) {
+	r := newKVM(t)
+	tree, dir := r.dir+"/tree", t.TempDir()
+	r.do("--hermit-env", tree, "env", "build").ok()
+	r.must(os.MkdirAll(tree+"/usr/local/bin", 0o755))
+	r.must(exec.Command("cp", realHermit(t, "bin/virtiofsd"), tree+"/usr/local/bin/").Run())
+	r.must(os.WriteFile(dir+"/file", []byte("of the volume\n"), 0o644))
+	r.global = append(r.global, "--hermit-env", tree)
+	r.do("env", "check").ok()
+	res := r.guest("app", []string{"cat", "/data/file", ";", "write", "/data/new", "x", ";", "exit", "4"}, volumeAt(dir, "/data", "rbind")).run()
+	if res.code != 4 || res.out != "of the volume\n"+rtLastWords(4) || rtReadOr(dir+"/new") != "x\n" {
+		t.Errorf("exit code %d, %q, %q; the guest wrote %q", res.code, res.out, res.err, rtReadOr(dir+"/new"))
+	}
+}
+
+// The guest's memory is the cgroup's under KVM, too: where the limit is lowered behind runh's back, the kernel ends QEMU.
+func TestKVMOutOfMemory(t *testing.T) {
+	r := newKVM(t)
+	limit := int64(128 << 20)
+	c := r.guest("app", []string{"print", "up", ";", "echo", "1", ";", "touch", ";", "exit", "3"}, func(s *specs.Spec) {
+		s.Linux.Resources.Memory = &specs.LinuxMemory{Limit: &limit, Swap: &limit}
+	}).create().start()
+	c.out.until("up")
+	r.must(os.WriteFile("/sys/fs/cgroup"+c.group()+"/memory.max", []byte("67108864"), 0o644))
+	c.stdin.WriteString("x")
+	if code := c.wait(); code != 137 {
+		t.Errorf("exit code %d, want 137; the guest said %q", code, c.out.String())
+	}
+	if events := rtReadOr("/sys/fs/cgroup" + c.group() + "/memory.events"); !strings.Contains(events, "\noom_kill 1\n") {
+		t.Errorf("memory.events says %q", events)
+	}
+	c.wantStatus("stopped")
+	r.do("delete", c.id).ok()
 }
 
 // vhostThread is the kernel's thread for a process's vhost devices: its own process, by a name that has its owner's pid.

@@ -5,16 +5,21 @@ package main
 
 import "testing"
 
+// Each machine keeps one processor busy, so two run at a time.
 func TestVMKVM(t *testing.T) {
 	for _, vm := range kvmMachines() {
-		t.Run(vm.name, func(t *testing.T) { vm.run(t) })
+		t.Run(vm.name, func(t *testing.T) {
+			t.Parallel()
+			vm.run(t)
+		})
 	}
 }
 
 func kvmMachines() []vmMachine {
 	return []vmMachine{
-		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestKVMNetwork TestHermitRun TestHermitExitCodes TestHermitSignals TestHermitHungQEMU TestHermitLifecycle TestHermitJail TestVMMSystemCalls " +
-			"TestHermitMemoryLimit TestHermitVMSection TestHermitUnified TestHermitSizeAbove TestHermitLimitsReach"},
+		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestKVMNetwork TestKVMOutOfMemory TestHermitRun TestHermitExitCodes TestHermitSignals TestHermitHungQEMU TestHermitLifecycle " +
+			"TestHermitJail TestHermitBreakout TestVMMSystemCalls TestHermitMemoryLimit TestHermitVMSection TestHermitUnified TestHermitSizeAbove TestHermitLimitsReach"},
+		{name: "kvm, files and networks", cgroup: "v2", kvm: true, tests: "TestExplain TestKVMTree TestShareRootfs TestShareVolumes TestShareJail TestShareMemory TestNetworkShared TestNetworkAuto TestRealHermit"},
 	}
 }
 
