@@ -182,40 +182,42 @@ func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac stri
 	if err := a.address(l, gateway); err != nil {
 		return err
 	}
-	if a.rules, err = a.makeShared(g, vm, names, &inner, &outer); err != nil {
+	if err := a.makeShared(g, vm, names, &inner, &outer); err != nil {
 		return err
 	}
 	return forward(l) // last: what is before it goes with our descriptors
 }
 
-// makeShared makes the rules of mode shared. A kernel can be without those for the loopback: nft_dup_ipv4 is a module.
-func (a *attachment) makeShared(g *globals, vm *vmConfig, names *resolver, inner, outer *identity) (fd int, err error) {
-	var dns []portForward
-	if names.loopback.IsValid() {
-		dns = loopbackServers(names.loopback)
+// makeShared makes the rules of mode shared. A kernel can be without those for the loopback (nft_dup_ipv4 is a module), and without
+// those for a guest that has another address than its link (the egress hook is of 5.16).
+func (a *attachment) makeShared(g *globals, vm *vmConfig, names *resolver, inner, outer *identity) (err error) {
+	lacks := func(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) }
+	if a.rules, err = makeTables(); err != nil {
+		return err
 	}
-	var link []*nftTable
-	if !inner.equal(outer) {
-		link = append(link, translatedLink(a.tap, inner, outer))
-	}
-	missing := func() bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) }
 	loopback := len(vm.Ports) == 0
 	if loopback {
-		fd, err = makeTables(append([]*nftTable{sharedRules(a.tap, nil, names.loopback, dns, true), loopbackRules(a.tap)}, link...)...)
-	}
-	if lacking := missing(); lacking || !loopback {
-		fd, err = makeTables(append([]*nftTable{sharedRules(a.tap, vm.Ports, names.loopback, dns, false)}, link...)...)
-		if lacking && err == nil {
+		if err = addTable(a.rules, loopbackRules(a.tap)); lacks(err) {
+			loopback, err = false, nil
 			g.lossf("network: at 127.0.0.1 the guest has port %d alone: this kernel's nftables lack dup, ct or socket for IPv4 (module nft_dup_ipv4)", upstreamUserPort)
 		}
 	}
-	switch {
-	case errors.Is(err, unix.EOPNOTSUPP) && link != nil:
-		return -1, errNoEgress
-	case isOthers(err): // QEMU, on its way out, lets go of its tap first
-		return -1, taken{fmt.Sprintf("the nftables of %s are another guest's", a.name)}
+	if err == nil {
+		var dns []portForward
+		if names.loopback.IsValid() {
+			dns = loopbackServers(names.loopback)
+		}
+		err = addTable(a.rules, sharedRules(a.tap, vm.Ports, names.loopback, dns, loopback))
 	}
-	return fd, err
+	if err == nil && !inner.equal(outer) {
+		if err = addTable(a.rules, translatedLink(a.tap, inner, outer)); errors.Is(err, unix.EOPNOTSUPP) {
+			return errNoEgress
+		}
+	}
+	if isOthers(err) { // QEMU, on its way out, lets go of its tap first
+		return taken{fmt.Sprintf("the nftables of %s are another guest's", a.name)}
+	}
+	return err
 }
 
 var errNoEgress = errors.New("the saved guest has another address than its link here, which takes a kernel with nftables' egress hook (5.16)")

@@ -122,15 +122,21 @@ func makeTables(tables ...*nftTable) (fd int, err error) {
 		return -1, os.NewSyscallError("socket", err)
 	}
 	for _, t := range tables {
-		if err := t.send(fd); err != nil {
+		if err := addTable(fd, t); err != nil {
 			unix.Close(fd)
-			if errors.Is(err, unix.EEXIST) { // a guest's has an owner: that is EPERM
-				err = fmt.Errorf("there is a table of nftables by the name %s, and it is no guest's: remove it", t.name)
-			}
 			return -1, err
 		}
 	}
 	return fd, nil
+}
+
+// addTable makes one more, with the same life. If it fails, the others stay.
+func addTable(fd int, t *nftTable) error {
+	err := t.send(fd)
+	if errors.Is(err, unix.EEXIST) { // a guest's has an owner: that is EPERM
+		return fmt.Errorf("there is a table of nftables by the name %s, and it is no guest's: remove it", t.name)
+	}
+	return err
 }
 
 // send has the kernel make one, which belongs to the socket.

@@ -46,6 +46,10 @@ func loopbackRules(t *tap) *nftTable {
 	for _, p := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		n.rule("answers", fromDevice(t.index), bytesAre(ipDestination, standIn), isTransport(p), writeIP(ipSource, loopbackIP), writeIP(ipDestination, loopbackIP), pass())
 	}
+	// That nobody listens on a port of UDP is an answer as well: the message quotes the header of the packet that it is about.
+	const unreachable, quote = 3, 8
+	n.rule("answers", fromDevice(t.index), bytesAre(ipDestination, standIn), isTransport(unix.IPPROTO_ICMP), transportIs(0, []byte{unreachable}),
+		writeQuoted(quote, ipSource, loopbackIP), writeQuoted(quote, ipDestination, loopbackIP), writeIP(ipSource, loopbackIP), writeIP(ipDestination, loopbackIP), pass())
 	n.rule("answers", fromDevice(t.index), bytesAre(ipDestination, standIn), drop())
 	n.chain("known", "filter", unix.NF_INET_PRE_ROUTING, mangle, "")
 	n.rule("known", fromDevice(t.index), connectionIs(unix.NFT_CT_MARK, mark), connectionIs(unix.NFT_CT_DIRECTION, []byte{1}), pass()) // IP_CT_DIR_REPLY
@@ -70,6 +74,17 @@ func connectionIsOld() []expr {
 
 func markConnection(v []byte) []expr {
 	return []expr{load(unix.NFT_REG_1, v), expression("ct", number(unix.NFTA_CT_SREG, unix.NFT_REG_1), number(unix.NFTA_CT_KEY, unix.NFT_CT_MARK))}
+}
+
+func transportIs(offset uint32, v []byte) []expr {
+	return []expr{payload(unix.NFT_PAYLOAD_TRANSPORT_HEADER, offset, uint32(len(v))), compare(unix.NFT_CMP_EQ, v)}
+}
+
+// writeQuoted replaces an address in a header of IPv4 that an ICMP message quotes. With the header's checksum that makes
+// no difference to the message's own.
+func writeQuoted(header, offset uint32, v []byte) []expr {
+	return []expr{load(unix.NFT_REG_1, v), store(unix.NFT_PAYLOAD_TRANSPORT_HEADER, header+offset, uint32(len(v)),
+		number(unix.NFTA_PAYLOAD_CSUM_TYPE, unix.NFT_PAYLOAD_CSUM_INET), number(unix.NFTA_PAYLOAD_CSUM_OFFSET, header+ipChecksum))}
 }
 
 // duplicate sends a copy of the packet to ip out of a device; conntrack takes no notice of the copy.

@@ -126,9 +126,9 @@ func TestCheckpointNetworkAuto(t *testing.T) {
 				w.hook(d, x.hook)
 			}
 			d.launchCmd(func(cmd *exec.Cmd) {
-				if x.name == "no egress hook" { // the second table in the thread that attaches the guest
+				if x.name == "no egress hook" { // the third table in the thread that attaches the guest
 					cmd.Path, _ = exec.LookPath("strace")
-					cmd.Args = append([]string{"strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", "inject=sendto:error=EOPNOTSUPP:when=2"}, cmd.Args...)
+					cmd.Args = append([]string{"strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", "inject=sendto:error=EOPNOTSUPP:when=3"}, cmd.Args...)
 				}
 			}, "restore", "--detach", "--image-path", r.dir+"/img", "--work-path", r.dir).ok()
 			d.stdin.WriteString("x")

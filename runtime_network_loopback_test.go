@@ -47,6 +47,15 @@ func TestNetworkLoopback(t *testing.T) {
 		t.Errorf("a port on which neither listens: %v", err)
 	}
 
+	unheard, err := p.dial("udp", "127.0.0.1:7")
+	r.must(err)
+	defer unheard.Close()
+	unheard.SetDeadline(time.Now().Add(rtLimit))
+	fmt.Fprint(unheard, "anybody?")
+	if _, err := unheard.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a port of UDP on which neither listens: %v", err)
+	}
+
 	// A process that begins to listen gets new connections. A connection that the guest has stays its own.
 	conn, err := p.dial("tcp", "127.0.0.1:80")
 	r.must(err)

@@ -335,26 +335,43 @@ const char *greeting(uint32_t ip, uint16_t port, size_t *n)
 	return text;
 }
 
-static void udp_input(uint32_t from, const uint8_t *u, size_t n)
+/* Nobody listens on the packet's port. */
+static void port_unreachable(uint32_t from, const uint8_t *ip, size_t n)
+{
+	uint8_t *reply = ip_payload();
+
+	if (n > 548 - 8)
+		n = 548 - 8;
+	memset(reply, 0, 8);
+	reply[0] = reply[1] = 3;
+	memcpy(reply + 8, ip, n);
+	put16(reply + 2, ~sum(reply, 8 + n, 0));
+	ip_send(from, ICMP, 8 + n);
+}
+
+static bool udp_input(uint32_t from, const uint8_t *u, size_t n)
 {
 	size_t size = n - UDP_HEADER, head;
 	const char *s;
 	uint8_t *reply;
 
 	if (n < UDP_HEADER || get16(u + 4) != n)
-		return;
+		return true;
 	if (answer_port && get16(u + 2) == answer_port) {
 		answer_size = size < sizeof answer ? size : sizeof answer;
 		memcpy(answer, u + UDP_HEADER, answer_size);
-	} else if (server_name) {
+	} else if (serves(get16(u + 2))) {
 		s = greeting(from, get16(u), &head);
 		if (head + size > MAX_MTU - IP_HEADER - UDP_HEADER)
-			return;
+			return true;
 		reply = ip_payload() + UDP_HEADER;
 		memcpy(reply, s, head);
 		memcpy(reply + head, u + UDP_HEADER, size);
 		udp_send(from, get16(u + 2), get16(u), head + size);
+	} else {
+		return false;
 	}
+	return true;
 }
 
 /* ---- arrival ---- */
@@ -379,7 +396,7 @@ static void input(const uint8_t *f, size_t n)
 	if (ip[9] == ICMP)
 		icmp_input(get32(ip + 12), ip + header, size - header);
 	else if (ip[9] == UDP)
-		udp_input(get32(ip + 12), ip + header, size - header);
+		udp_input(get32(ip + 12), ip + header, size - header) || (port_unreachable(get32(ip + 12), ip, size), 0);
 	else if (ip[9] == TCP)
 		tcp_input(get32(ip + 12), ip + header, size - header);
 }

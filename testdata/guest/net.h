@@ -39,6 +39,7 @@ extern int server_port_count;
 /* tcp.c */
 void tcp_input(uint32_t from, const uint8_t *segment, size_t n);
 void tcp_tick(void);
+bool serves(uint16_t port); /* as a server, by TCP and UDP */
 /* Sends text, prints the first line that comes back; returns why not, or NULL. */
 const char *tcp_ask(uint32_t ip, uint16_t port, const char *text, size_t n);
 

@@ -92,7 +92,7 @@ static void put(struct connection *c, const void *data, size_t n)
 	c->size += n;
 }
 
-static bool serves(uint16_t port)
+bool serves(uint16_t port)
 {
 	for (int i = 0; i < server_port_count; i++)
 		if (server_ports[i] == port)
