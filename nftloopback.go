@@ -47,8 +47,9 @@ func loopbackRules(t *tap) *nftTable {
 		n.rule("answers", fromDevice(t.index), bytesAre(ipDestination, standIn), isTransport(p), writeIP(ipSource, loopbackIP), writeIP(ipDestination, loopbackIP), pass())
 	}
 	// That nobody listens on a port of UDP is an answer as well: the message quotes the header of the packet that it is about.
-	const unreachable, quote = 3, 8
-	n.rule("answers", fromDevice(t.index), bytesAre(ipDestination, standIn), isTransport(unix.IPPROTO_ICMP), transportIs(0, []byte{unreachable}),
+	// No other message is: one that a packet was too large would make the loopback slow for all.
+	const unreachable, port, quote = 3, 3, 8
+	n.rule("answers", fromDevice(t.index), bytesAre(ipDestination, standIn), isTransport(unix.IPPROTO_ICMP), transportIs(0, []byte{unreachable, port}),
 		writeQuoted(quote, ipSource, loopbackIP), writeQuoted(quote, ipDestination, loopbackIP), writeIP(ipSource, loopbackIP), writeIP(ipDestination, loopbackIP), pass())
 	n.rule("answers", fromDevice(t.index), bytesAre(ipDestination, standIn), drop())
 	n.chain("known", "filter", unix.NF_INET_PRE_ROUTING, mangle, "")
