@@ -7,7 +7,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -59,11 +58,11 @@ func (r *rootfs) bindMount(m *mountRequest, proc bool) error {
 		r.fileTarget(target, m.dest)
 		r.place(&found)
 	} else {
-		info, err := os.Stat(m.source)
+		directory, err := r.facts.directory(m.source)
 		if err != nil {
 			return err
 		}
-		if info.IsDir() {
+		if directory {
 			r.targetInto(target, m.dest, true, 0, nil)
 		} else {
 			r.fileTarget(target, m.dest)

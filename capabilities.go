@@ -64,11 +64,11 @@ func readCapabilities(c *specs.LinuxCapabilities, held uint64, warn func(string,
 
 // heldCapabilities is what this process may pass on: its permitted set. Root of
 // a user namespace has them all, in it.
-func heldCapabilities(spec *specs.Spec) uint64 {
+func heldCapabilities(spec *specs.Spec, facts *hostFacts) uint64 {
 	if hasNamespace(spec, specs.UserNamespace) {
 		return ^uint64(0)
 	}
-	return ownCapabilities()
+	return facts.held()
 }
 
 func ownCapabilities() uint64 {

@@ -118,7 +118,7 @@ func (c *creation) expectCgroup() *cgroup {
 	if err != nil {
 		return nil // explain does not explain cgroups
 	}
-	host, err := findCgroupHost(!path.IsAbs(inner))
+	host, err := c.facts.cgroups(!path.IsAbs(inner))
 	if err != nil {
 		return nil
 	}

@@ -49,17 +49,12 @@ func (p *program) forkSibling(namespaces uint64, group int, outside addr) siblin
 }
 
 // inheritBirth gives the stub the v2 cgroup to be born in after its fork.
-func (c *processPlan) inheritBirth(group *cgroup) (done func(), err error) {
-	done = func() {}
-	if !c.forks || group.unit != nil && group.unit.pending {
-		return done, nil
+func (c *processPlan) inheritBirth(group *cgroup) (err error) {
+	if !c.forks || group.pending() || group.v2Place() == "" {
+		return nil
 	}
-	birth, err := group.dirFD()
-	if birth != nil {
-		c.birth = c.inherit(int(birth.Fd()))
-		done = func() { birth.Close() }
-	}
-	return done, err
+	c.birth, err = c.lend("cgroup to be born in", func() (int, error) { return openCgroupDir(group.v2Place()) })
+	return err
 }
 
 // late: is the program still in the half that stays out of the cgroup?
@@ -72,6 +67,7 @@ func (c *processPlan) forkLate(group *cgroup, namespaces uint64) sibling {
 	if !group.v2 {
 		outside = c.words(0) // the v2 tree beside v1 is not worth a wait
 	}
+	c.named(outside, "outside the cgroup")
 	forked := c.forkSibling(namespaces, c.birth, outside)
 	c.born = true
 	c.dieWithParent()
@@ -96,6 +92,10 @@ func (c *processPlan) inheritCgroupNamespace(pid int, flags uint64) (fd int, err
 	if c.birth == 0 || flags&unix.CLONE_NEWCGROUP == 0 {
 		return 0, nil
 	}
+	const what = "the container's cgroup namespace"
+	if c.listed {
+		return c.inherit(-1, what), nil
+	}
 	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/cgroup", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("open the container's cgroup namespace: %w", err)
@@ -110,5 +110,5 @@ func (c *processPlan) inheritCgroupNamespace(pid int, flags uint64) (fd int, err
 			return 0, nil
 		}
 	}
-	return c.inherit(ns), nil // open here until runh ends or the process has begun
+	return c.inherit(ns, what), nil // open here until runh ends or the process has begun
 }

@@ -62,7 +62,7 @@ func (c *processPlan) startOutside(group *cgroup, sys *syscall.SysProcAttr) erro
 
 // awaitCgroup holds up a process that could not be born in its cgroup.
 func (c *processPlan) awaitCgroup() {
-	c.outside = c.words(0)
+	c.outside = c.named(c.words(0), "outside the cgroup")
 	if c.forks {
 		return // forkLate does it
 	}
@@ -109,16 +109,33 @@ func (c *cgroup) enter(pid int) error {
 // is none. A hybrid host has both: there the child is born in the v2 tree and
 // then joins the v1 ones.
 func (c *cgroup) dirFD() (*os.File, error) {
+	dir := c.v2Place()
+	if dir == "" {
+		return nil, nil
+	}
+	fd, err := openCgroupDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), dir), nil
+}
+
+// v2Place is its directory in the v2 tree, "" where there is none.
+func (c *cgroup) v2Place() string {
 	for _, p := range c.places {
 		if p.isV2() {
-			fd, err := unix.Open(p.dir, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return nil, &os.PathError{Op: "open", Path: p.dir, Err: err}
-			}
-			return os.NewFile(uintptr(fd), p.dir), nil
+			return p.dir
 		}
 	}
-	return nil, nil
+	return ""
+}
+
+func openCgroupDir(dir string) (int, error) {
+	fd, err := unix.Open(dir, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return fd, nil
 }
 
 // v1Places is how many files joinFDs opens at most.

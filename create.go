@@ -19,8 +19,9 @@ import (
 
 // creation is a create under way. undo lists what has been made so far.
 type creation struct {
-	g    *globals
-	opts createOptions
+	g     *globals
+	opts  createOptions
+	facts *hostFacts
 	*container
 	spec *specs.Spec
 	raw  []byte // config.json
@@ -58,7 +59,7 @@ func cmdCreate(g *globals, args []string) error {
 func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*creation, error) {
 	// The init dies with this thread until it is armed.
 	runtime.LockOSThread()
-	c := &creation{g: g, opts: opts, from: from, master: -1}
+	c := &creation{g: g, opts: opts, facts: thisHost(), from: from, master: -1}
 	for _, step := range []func() error{
 		c.readBundle,
 		func() error { return c.checkTerminal(detached) },
@@ -154,12 +155,12 @@ func (c *creation) readBundle() error {
 	if err != nil {
 		return err
 	}
-	if err := checkOrdinaryUser(spec); err != nil {
+	if err := checkOrdinaryUser(spec, c.facts); err != nil {
 		return err
 	}
 	c.spec = spec
 	p := &initPlan{spec: spec, rootfs: rootfs, noPivot: c.opts.noPivot}
-	p.owned = os.Geteuid() != 0 && hasNewUsers(spec)
+	p.owned = c.facts.user() != 0 && hasNewUsers(spec)
 	p.id, p.process, p.linux, p.newKeyring = c.opts.id, spec.Process, spec.Linux, !c.opts.noNewKeyring
 	c.init = p
 	if err := c.checkHostMounts(); err != nil {
@@ -173,21 +174,23 @@ func (c *creation) readBundle() error {
 		r.inRootfs(rootfs, spec, bundle)
 		p.mounts = append(p.mounts, r)
 	}
-	if hasSELinux() && spec.Linux.MountLabel != "" {
+	if c.facts.selinux() && spec.Linux.MountLabel != "" {
 		labelMounts(p.mounts, spec.Linux.MountLabel)
 	}
-	if err := checkLabels(spec.Process); err != nil {
+	if err := checkLabels(spec.Process, c.facts); err != nil {
 		return err
 	}
 	if p.devices, err = specDevices(spec.Linux.Devices); err != nil {
 		return err
 	}
-	p.caps = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec), c.g.lossf)
+	p.caps = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec, c.facts), c.g.lossf)
 	if p.seccomp, err = readSeccomp(spec, c.g.debugf); err != nil {
 		return err
 	}
 	c.raw = raw
-	c.g.keepConfig(c.opts.id, raw)
+	if c.opts.id != explainID { // which leaves nothing
+		c.g.keepConfig(c.opts.id, raw)
+	}
 	return nil
 }
 
@@ -298,53 +301,17 @@ func (c *creation) startInit() error {
 		return err
 	}
 	c.onFailure(p.stub.close)
-	if err := p.inheritPreserved(listenFDs() + min(c.opts.preserveFds, math.MaxInt32)); err != nil {
-		return err
-	}
-	if p.namespaces, err = readNamespaces(c.spec.Linux.Namespaces); err != nil {
-		return err
-	}
+	p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
 	defer p.namespaces.close()
-	p.namespaces.built = p.namespaces.isBuilt(p.rootfs)
-	for i := range p.namespaces.join {
-		j := &p.namespaces.join[i]
-		j.stubFD = p.inherit(j.fd)
-	}
-	if err := c.openTrees(); err != nil {
+	if err := c.facts.namespaces(&p.namespaces); err != nil {
 		return err
 	}
-	listener, err := c.listen()
-	if err != nil {
+	p.namespaces.built = c.facts.built(&p.namespaces, p.rootfs)
+	defer p.closeLent()
+	if err := c.writeInit(listenFDs() + min(c.opts.preserveFds, math.MaxInt32)); err != nil {
 		return err
 	}
-	defer unix.Close(listener)
-	p.listener = p.inherit(listener)
-	closeProc, err := p.inheritProc()
-	if err != nil {
-		return err
-	}
-	defer closeProc()
-	host, err := unix.Open(p.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("rootfs %s: %w", p.rootfs, err)
-	}
-	c.closers = append(c.closers, host)
-	// Numbers for descriptors that the init will open itself.
-	p.root = rootfs{stub: p.stub, host: host, fd: p.inherit(host), null: p.inherit(host), empty: p.inherit(host), tty: p.inherit(host), above: len(p.files)}
-	p.root.hostPids = !hasNamespace(c.spec, specs.PIDNamespace)
-	p.forks = p.namespaces.fork
-	closeBirth, err := p.inheritBirth(p.cgroup)
-	if err != nil {
-		return err
-	}
-	defer closeBirth()
-	if err := p.writeSetup(); err != nil {
-		return err
-	}
-	sys := &syscall.SysProcAttr{}
-	if !p.namespaces.fork {
-		sys.Cloneflags = uintptr(p.namespaces.create & unix.CLONE_NEWPID)
-	}
+	sys := &syscall.SysProcAttr{Cloneflags: p.bornIn()}
 	p.oomScore, p.warn = c.spec.Process.OOMScoreAdj, c.g.warnf
 	err = p.startIn(p.cgroup, sys)
 	if c.child = p.pid; c.child != 0 {

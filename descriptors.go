@@ -40,11 +40,11 @@ func (c *processPlan) inheritPreserved(count int) error {
 		for len(c.files) < fd {
 			c.files = append(c.files, noFile)
 		}
-		c.inherit(fd)
+		c.inherit(fd, "the caller's "+strconv.Itoa(fd))
 	}
 	for _, fd := range numbers {
 		if fd < firstFD {
-			c.preserved.waiting[fd] = c.inherit(fd)
+			c.preserved.waiting[fd] = c.inherit(fd, "the caller's "+strconv.Itoa(fd))
 		}
 	}
 	c.preserved.end = len(c.files)
@@ -121,8 +121,9 @@ func (c *processPlan) handOver(failing func(what string, op call)) {
 func (c *processPlan) raiseFiles() {
 	c.nofile = c.alloc(16)
 	c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, 0, c.nofile)
-	c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.words(hardFiles(), hardFiles()), 0)
-	if hardFiles() < plentyFiles {
+	hard := c.facts.hardFiles()
+	c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.words(hard, hard), 0)
+	if hard < plentyFiles {
 		c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, c.words(plentyFiles, plentyFiles), 0).ignoreAll() // only some may
 	}
 }
@@ -140,13 +141,4 @@ func (c *processPlan) ownFileLimit() call {
 		}
 	}
 	return c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, limit, 0)
-}
-
-// hardFiles is the hard limit on descriptors, which the stub inherits.
-func hardFiles() uint64 {
-	var limit unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
-		return 0 // cannot happen
-	}
-	return limit.Max
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -133,7 +132,7 @@ func (r *rootfs) devLinks() {
 	} {
 		r.call(unix.SYS_SYMLINKAT, l[0], dev, l[1]).ignore(unix.EEXIST)
 	}
-	if _, err := os.Lstat("/proc/kcore"); err == nil {
+	if r.facts.exists("/proc/kcore") {
 		r.call(unix.SYS_SYMLINKAT, "/proc/kcore", dev, "core").ignore(unix.EEXIST)
 	}
 	// This one follows /dev/pts, and so does a node since Linux 4.7: it may be the

@@ -171,7 +171,7 @@ func imageEnv(root int) (*hermitEnv, error) {
 			continue // most images have only some of them
 		}
 		var f jailFile
-		if f, err = newJailFile("/"+name, fd, false); err == nil {
+		if f, err = newJailFile("/"+name, fd); err == nil {
 			env.image = append(env.image, &f)
 		}
 	}

@@ -92,18 +92,27 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 	return e, nil
 }
 
-// begin starts the process with everything that confines the container's own.
-func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error) {
-	e.id, e.linux, e.newKeyring, e.warnf = c.ID, spec.Linux, !c.CallersKeyring, g.warnf
-	if err := checkLabels(e.process); err != nil {
+// plan decides what the process is.
+func (e *execution) plan(g *globals, id string, spec *specs.Spec, newKeyring bool, facts *hostFacts) (err error) {
+	e.id, e.linux, e.newKeyring = id, spec.Linux, newKeyring
+	if err := checkLabels(e.process, facts); err != nil {
 		return err
 	}
-	e.caps = readCapabilities(e.process.Capabilities, heldCapabilities(spec), g.lossf)
+	e.caps = readCapabilities(e.process.Capabilities, heldCapabilities(spec, facts), g.lossf)
 	if e.seccomp, err = readSeccomp(spec, g.debugf); err != nil {
 		return err
 	}
 	if e.process.OOMScoreAdj == nil {
 		e.process.OOMScoreAdj = spec.Process.OOMScoreAdj
+	}
+	return nil
+}
+
+// begin starts the process with everything that confines the container's own.
+func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error) {
+	e.warnf = g.warnf
+	if err := e.plan(g, c.ID, spec, !c.CallersKeyring, thisHost()); err != nil {
+		return err
 	}
 	e.process.User.AdditionalGids = settableGroups(e.process.User, c.Pid, g.lossf)
 	if err := withinProgram(func() error { return e.launch(c) }); err != nil {
@@ -142,11 +151,11 @@ func (e *execution) launch(c *container) error {
 	}
 	defer unix.Close(root)
 	p := e.process
-	file, env := p.Args[0], withHome(root, p.Env, p.User.UID)
+	env := withHome(root, p.Env, p.User.UID)
 	if e.hook != nil {
-		file, env = e.hook.Path, hookEnv(e.hook, env)
+		env = hookEnv(e.hook, env)
 	}
-	exe, err := lookExecutable(root, file, p.Cwd, p.Env)
+	exe, err := lookExecutable(root, e.file(), p.Cwd, p.Env)
 	if err != nil {
 		return e.startError(err)
 	}
@@ -156,13 +165,14 @@ func (e *execution) launch(c *container) error {
 	}
 	defer e.close()
 	e.oomScore, e.warn = p.OOMScoreAdj, e.warnf
-	if err := e.inheritPreserved(e.opts.preserveFds); err != nil {
-		return err
-	}
 	group := openCgroup(c.Cgroup)
 	if len(e.opts.cgroup) == 0 {
 		group = group.besideInit(c.Pid)
 	} else if group, err = group.below(e.opts.cgroup); err != nil {
+		return err
+	}
+	flags, err := joinFlags(c.Pid)
+	if err != nil {
 		return err
 	}
 	tasks, err := group.joinFDs()
@@ -170,83 +180,22 @@ func (e *execution) launch(c *container) error {
 		return err
 	}
 	more, err := c.Rdt.openTasks()
-	var taskFDs []valueAt
-	for _, t := range append(tasks, more...) {
+	tasks = append(tasks, more...)
+	for _, t := range tasks {
 		defer t.Close()
-		taskFDs = append(taskFDs, valueAt(e.words(uint64(e.inherit(int(t.Fd()))))))
 	}
 	if err != nil {
 		return err
 	}
-	closeProc, err := e.inheritProc()
+	defer e.closeLent()
+	in := &execTarget{pid: c.Pid, pidfd: pidfd, root: root, flags: flags, group: group}
+	for _, t := range tasks {
+		in.tasks = append(in.tasks, int(t.Fd()))
+	}
+	forked, err := e.writeExec(in, exe.path, env)
 	if err != nil {
 		return err
 	}
-	defer closeProc()
-	initFD, rootFD := e.inherit(pidfd), e.inherit(root)
-	flags, err := joinFlags(c.Pid)
-	if err != nil {
-		return err
-	}
-	e.forks = flags&unix.CLONE_NEWPID != 0
-	closeBirth, err := e.inheritBirth(group)
-	if err != nil {
-		return err
-	}
-	defer closeBirth()
-	cgroupNS, err := e.inheritCgroupNamespace(c.Pid, flags)
-	if err != nil {
-		return err
-	}
-
-	e.cleanStart() // closes all that has not been inherited by now
-	e.awaitCgroup()
-	if !e.forks {
-		e.joinCgroup(taskFDs)
-		e.runOn()
-	}
-	e.at("enter the container's namespaces")
-	if flags&unix.CLONE_NEWUSER != 0 {
-		e.spendPrivileges()
-		e.at("enter the container's namespaces")
-	}
-	atOnce := flags
-	if cgroupNS != 0 {
-		atOnce &^= unix.CLONE_NEWCGROUP
-	}
-	if atOnce != 0 {
-		e.call(unix.SYS_SETNS, initFD, atOnce)
-	}
-	if flags&unix.CLONE_NEWNS == 0 { // a container that was only chrooted
-		e.call(unix.SYS_FCHDIR, rootFD)
-		e.call(unix.SYS_CHROOT, ".")
-	}
-	var forked *sibling
-	if e.forks {
-		f := e.forkLate(group, 0)
-		forked = &f
-		e.joinCgroup(taskFDs)
-		e.runOn()
-	}
-	if cgroupNS != 0 {
-		e.at("enter the container's cgroup namespace")
-		e.call(unix.SYS_SETNS, cgroupNS, unix.CLONE_NEWCGROUP)
-	}
-	if flags&unix.CLONE_NEWUSER != 0 {
-		e.rootInside()
-	}
-	e.call(unix.SYS_CHDIR, "/")
-	if p.Terminal {
-		e.at("open a terminal from /dev/pts/ptmx")
-		how := e.words(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
-		e.sendDescriptor(e.newTerminal(e.call(unix.SYS_OPENAT2, at_FDCWD, "/dev/pts/ptmx", how, 24)), placeConsole)
-	}
-	e.become(exe.path)
-	e.report(placeReady)
-	e.await()
-	e.at("exec: %q", file)
-	e.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
-	e.execute(exe.path, env)
 	if err := e.startOn(); err != nil {
 		return err
 	}

@@ -18,11 +18,7 @@ func (c *creation) startGuest(g *guest, root int) error {
 	if err != nil {
 		return err
 	}
-	files := []*jailFile{&jail.app}
-	if jail.loader != nil {
-		files = append(files, jail.loader)
-	}
-	files = append(files, jail.image...)
+	files := filesOf(jail)
 	var log *os.File
 	if c.g.log != "" {
 		if log, err = os.OpenFile(c.g.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o644); err != nil {
@@ -35,51 +31,15 @@ func (c *creation) startGuest(g *guest, root int) error {
 	if err != nil {
 		return err
 	}
-	hostFiles := []string{self}
-	hostFiles = append(hostFiles, hostPaths(jail.files)...)
-	if jail.host, err = c.cloneHost(hostFiles); err != nil {
+	err = c.cloneGuestHost(jail, self)
+	defer jail.closeHost()
+	if err != nil {
 		return err
 	}
-	defer jail.host.close()
-	if share := jail.share; share != nil { // clones of its own: each can be attached once
-		if share.host, err = c.cloneHost(hostPaths(share.plan.daemon.Files)); err != nil {
-			return err
-		}
-		defer share.host.close()
+	from := &guestFiles{self: self, files: files, log: log != nil, late: jail.late && c.networkAtStart(g.vm)}
+	if err := c.writeGuest(g, jail, from); err != nil {
+		return err
 	}
-	received := len(jail.host.paths) + 2*len(files) + 1
-	if jail.share != nil {
-		received += len(jail.share.host.paths)
-	}
-	p.at("take the files of the host")
-	p.root.keep(received)
-	jail.host.take(p.program)
-	if jail.share != nil {
-		jail.share.host.take(p.program)
-	}
-	p.take(files...)
-	var logFD valueAt
-	if log != nil {
-		p.at("take the log")
-		logFD = p.receiveFiles(1)[0]
-	}
-	p.protectRoot()
-	p.root.keep(0)
-	p.keeperFD = max(p.root.above, keeperSignalFD+1) + 1
-	p.openSelf(&jail.host, self)
-	if jail.share != nil {
-		jail.share.link = p.root.above + shareRoom
-		p.takeShare(jail.share)
-		p.forkVirtiofsd(jail.share)
-	}
-	var io vmmPipes
-	pidfd := p.forkVMM(jail, &io)
-	p.enterRoot()
-	filter, err := compileSeccomp(keeperSeccomp(p.keeperFD - 1))
-	if err != nil {
-		return fmt.Errorf("the keeper's seccomp filter: %w", err)
-	}
-	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, c.g, &filter, jail.late && c.networkAtStart(g.vm))
 	if err := p.proceed(); err != nil {
 		return c.explain(err)
 	}
@@ -142,23 +102,26 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 	}
 	j := &vmmJail{
 		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files, image: g.env.image,
-		uid: vmmID(g.uids, c.g.root, c.ID), gid: vmmID(g.gids, c.g.root, c.ID), at: c.init.rootfs, maxFiles: g.vm.maxFiles(),
+		uid: vmmID(g.uids, c.g.root, c.opts.id), gid: vmmID(g.gids, c.g.root, c.opts.id), at: c.init.rootfs, maxFiles: g.vm.maxFiles(),
 		late: g.vm.usesTap(), listener: c.init.listener,
 	}
-	if j.app, err = newJailFile(vmmApp, int(g.app.file.Fd()), false); err != nil {
+	if j.app, err = newJailFile(vmmApp, int(g.app.file.Fd())); err != nil {
 		return nil, err
 	}
 	if g.loader != nil {
-		loader, err := newJailFile(vmmLoader, int(g.loader.file.Fd()), g.loader.host)
+		loader, err := newJailFile(vmmLoader, int(g.loader.file.Fd()))
 		if err != nil {
 			return nil, err
+		}
+		if g.loader.host && loader.open {
+			c.cloneLoader(&loader)
 		}
 		j.loader = &loader
 	}
 	if g.vm.Accel == "kvm" {
-		var st unix.Stat_t
-		if err := unix.Stat("/dev/kvm", &st); err != nil {
-			return nil, fmt.Errorf("/dev/kvm: %w", err)
+		st, err := c.facts.kvm()
+		if err != nil {
+			return nil, err
 		}
 		j.devices = append(j.devices, "/dev/kvm")
 		if group, mapped := kvmGroup(g.gids, st.Gid); mapped { // it belongs to root and a group, usually kvm
@@ -179,9 +142,9 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 }
 
 // newJailFile prepares an open file for the jail. One that only its owner may
-// read is copied there: QEMU is somebody else. So is one of the host's that we
-// may not clone.
-func newJailFile(name string, fd int, host bool) (jailFile, error) {
+// read is copied there: QEMU is somebody else. A file of the image lies in the
+// init's mount namespace, and the init clones it.
+func newJailFile(name string, fd int) (jailFile, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return jailFile{}, os.NewSyscallError("fstat", err)
@@ -190,14 +153,20 @@ func newJailFile(name string, fd int, host bool) (jailFile, error) {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		j.dir, j.open = true, true // what in it QEMU may not read it does without
 	}
-	if j.open {
-		// A file of the host's is cloned here; one of the image's lies in the
-		// init's mount namespace, and the init clones it (EINVAL).
-		if tree, err := unix.OpenTree(j.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH); err == nil {
-			j.fd, j.tree = tree, true
-		} else if host {
-			j.open = false
-		}
-	}
 	return j, nil
+}
+
+// cloneLoader clones a loader of the host's here. If we may not, it is copied.
+func (c *creation) cloneLoader(j *jailFile) {
+	if c.init.listed {
+		j.tree = c.facts.user() == 0
+		j.open = j.tree
+		return
+	}
+	tree, err := unix.OpenTree(j.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		j.open = false
+		return
+	}
+	j.fd, j.tree = tree, true
 }

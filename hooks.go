@@ -94,19 +94,50 @@ func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
 		return 0, err
 	}
 	defer s.close()
-	var forked *sibling
+	defer s.closeLent()
+	var flags uint64
 	if r.join != 0 {
-		pidfd, err := unix.PidfdOpen(r.join, 0)
-		if err != nil {
-			return 0, errNotRunning
-		}
-		defer unix.Close(pidfd)
-		s.at("enter the container's namespaces")
-		flags, err := joinFlags(r.join)
-		if err != nil {
+		if flags, err = joinFlags(r.join); err != nil {
 			return 0, err
 		}
-		s.call(unix.SYS_SETNS, s.inherit(pidfd), flags)
+	}
+	forked, err := r.write(s, h, flags)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.start(&syscall.SysProcAttr{}); err != nil {
+		return 0, err
+	}
+	pid = s.pid
+	_, err = s.wait() // until the execve has closed the socket
+	if forked != nil && forked.value() != 0 {
+		reapChild(s.pid)
+		pid = int(forked.value())
+	}
+	if !errors.Is(err, errStubDied) {
+		reapChild(pid)
+		return 0, err
+	}
+	return pid, nil
+}
+
+// write writes a hook's program. The flags are the namespaces to enter, where
+// there are any; the result is the fork that this took.
+func (r *hookRun) write(s *stub, h *specs.Hook, flags uint64) (forked *sibling, err error) {
+	s.section(r.kind + " hook " + h.Path)
+	if r.join != 0 {
+		pidfd, err := s.lend("pidfd of the container's init", func() (int, error) {
+			pidfd, err := unix.PidfdOpen(r.join, 0)
+			if err != nil {
+				err = errNotRunning
+			}
+			return pidfd, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.at("enter the container's namespaces")
+		s.call(unix.SYS_SETNS, pidfd, flags)
 		if flags&unix.CLONE_NEWUSER != 0 {
 			s.rootInside()
 		}
@@ -125,21 +156,8 @@ func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
 		chdir.ignore(unix.ENOENT)
 	}
 	s.at("exec")
-	s.call(unix.SYS_EXECVE, h.Path, s.strs(hookArgs(h)), s.strs(hookEnv(h, os.Environ())))
-	if err := s.start(&syscall.SysProcAttr{}); err != nil {
-		return 0, err
-	}
-	pid = s.pid
-	_, err = s.wait() // until the execve has closed the socket
-	if forked != nil && forked.value() != 0 {
-		reapChild(s.pid)
-		pid = int(forked.value())
-	}
-	if !errors.Is(err, errStubDied) {
-		reapChild(pid)
-		return 0, err
-	}
-	return pid, nil
+	s.call(unix.SYS_EXECVE, h.Path, s.strs(hookArgs(h)), s.strs(hookEnv(h, s.environ())))
+	return forked, nil
 }
 
 // result waits for the hook's end, and makes an error of a bad one.

@@ -25,7 +25,7 @@ func (c *creation) openTrees() error {
 	user := p.namespaces.isNew(unix.CLONE_NEWUSER) || p.namespaces.joins(unix.CLONE_NEWUSER)
 	c.maps = idMaps{}
 	for _, j := range p.namespaces.join {
-		if j.flag == unix.CLONE_NEWUSER {
+		if j.flag == unix.CLONE_NEWUSER && !p.listed {
 			ns, err := unix.FcntlInt(uintptr(j.fd), unix.F_DUPFD_CLOEXEC, 0)
 			if err != nil {
 				return os.NewSyscallError("fcntl", err)
@@ -36,19 +36,17 @@ func (c *creation) openTrees() error {
 	inherited := 0
 	for i := range p.mounts {
 		m := &p.mounts[i]
-		if !m.bind || m.remount || m.within != "" || !m.idmap && !(user && os.Geteuid() == 0) {
+		if !m.bind || m.remount || m.within != "" || !m.idmap && !(user && p.facts.user() == 0) {
 			continue
 		}
 		if inherited++; inherited > inheritedTrees {
 			m.asks = true
 			continue
 		}
-		tree, err := c.makeTree(m)
-		if err != nil {
+		var err error
+		if m.tree, err = p.lend("clone of "+m.source, func() (int, error) { return c.makeTree(m) }); err != nil {
 			return err
 		}
-		c.closers = append(c.closers, tree)
-		m.tree = p.inherit(tree)
 	}
 	return nil
 }
@@ -177,12 +175,7 @@ func mapNamespace(uids, gids []specs.LinuxIDMapping) (int, error) {
 		return -1, err
 	}
 	defer s.close()
-	s.at("make a user namespace")
-	s.dieWithParent()
-	s.closeOthers()
-	s.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
-	s.report(placeUser)
-	s.await()
+	s.writeMapNamespace()
 	if err := s.start(nil); err != nil {
 		return -1, err
 	}
@@ -197,6 +190,17 @@ func mapNamespace(uids, gids []specs.LinuxIDMapping) (int, error) {
 		return -1, err
 	}
 	return unix.Open(fmt.Sprintf("/proc/%d/ns/user", s.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
+
+// writeMapNamespace is the life of that inhabitant.
+func (s *stub) writeMapNamespace() {
+	s.section("the maps of an id-mapped mount")
+	s.at("make a user namespace")
+	s.dieWithParent()
+	s.closeOthers()
+	s.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
+	s.report(placeUser)
+	s.await()
 }
 
 // clone is the mount that a bind attaches: the parent's, where that has been
@@ -253,17 +257,21 @@ type hostTrees struct {
 
 // cloneHost makes them, where that is needed and ours to do.
 func (c *creation) cloneHost(paths []string) (t hostTrees, err error) {
-	if !hasNamespace(c.spec, specs.UserNamespace) || os.Geteuid() != 0 {
+	if !hasNamespace(c.spec, specs.UserNamespace) || c.facts.user() != 0 {
 		return t, nil
 	}
 	if len(paths) > maxRights {
 		return t, fmt.Errorf("QEMU runs from %d files of the host: in a user namespace %d are the most; --hermit-env takes a tree instead", len(paths), maxRights)
 	}
+	if c.init.listed {
+		t.paths = paths
+		return t, nil
+	}
 	for _, path := range paths {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
 			t.close()
-			return t, fmt.Errorf("clone %s: %w", path, err)
+			return hostTrees{}, fmt.Errorf("clone %s: %w", path, err)
 		}
 		t.paths, t.fds = append(t.paths, path), append(t.fds, fd)
 	}

@@ -26,6 +26,8 @@ package main
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -73,6 +75,7 @@ type initPlan struct {
 
 // writeSetup writes everything up to placeMounted.
 func (c *initPlan) writeSetup() error {
+	c.section("create: namespaces and file system")
 	c.cleanStart()
 	c.awaitCgroup()
 	c.enterNamespaces()
@@ -116,10 +119,12 @@ func (c *initPlan) meet(place uint64) {
 // writeFinish writes the rest, for a Linux container: from the pivot to the
 // execve of the process.
 func (c *initPlan) writeFinish(exe string, env []string) {
+	c.section("create: into the rootfs, and the process's identity")
 	c.closeRoot()
 	c.become(exe)
 	c.ready()
 	c.conn = c.serveStart()
+	c.section("start: from the connection to the program")
 	c.execute(exe, env)
 }
 
@@ -320,7 +325,8 @@ func (c *initPlan) setSysctls() {
 	}
 	c.at("open a private procfs")
 	proc := c.privateProc()
-	for name, value := range c.spec.Linux.Sysctl {
+	for _, name := range slices.Sorted(maps.Keys(c.spec.Linux.Sysctl)) {
+		value := c.spec.Linux.Sysctl[name]
 		c.at("write sysctl %s = %q", name, value)
 		how := c.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
 		fd := c.call(unix.SYS_OPENAT2, proc, "sys/"+sysctlPath(name), how, 24)

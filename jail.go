@@ -144,7 +144,7 @@ func (p *program) forkVMM(j *vmmJail, io *vmmPipes) valueAt {
 	p.call(unix.SYS_CLONE, unix.CLONE_NEWNS|unix.CLONE_PIDFD|uint64(unix.SIGCHLD), 0, pidfd, 0, 0).ifZero(&child)
 	p.jump(&after)
 	p.place(&child)
-	p.jail(j, io)
+	p.aside("QEMU's process: its jail", func() { p.jail(j, io) })
 	p.place(&after)
 	return valueAt(pidfd)
 }

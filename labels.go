@@ -22,11 +22,11 @@ import (
 )
 
 // checkLabels compares what a process asks for with what this host has.
-func checkLabels(p *specs.Process) error {
+func checkLabels(p *specs.Process, facts *hostFacts) error {
 	switch {
-	case p.ApparmorProfile != "" && !hasAppArmor():
+	case p.ApparmorProfile != "" && !facts.apparmor():
 		return fmt.Errorf("process.apparmorProfile %q: AppArmor is not enabled on this host", p.ApparmorProfile)
-	case p.SelinuxLabel != "" && !hasSELinux():
+	case p.SelinuxLabel != "" && !facts.selinux():
 		return fmt.Errorf("process.selinuxLabel %q: SELinux is not enabled on this host", p.SelinuxLabel)
 	}
 	return nil
@@ -46,19 +46,21 @@ func hasSELinux() bool {
 // label goes to a file of the process's own, and the container's /proc may be
 // anything (CVE-2019-16884); a procfs of our own could not be mounted from
 // inside a user namespace whose /proc is masked.
-func (c *processPlan) inheritProc() (closeProc func(), err error) {
+func (c *processPlan) inheritProc() (err error) {
 	if c.process.ApparmorProfile == "" && c.process.SelinuxLabel == "" {
-		return func() {}, nil
+		return nil
 	}
-	if !isProcfs("/proc") {
-		return nil, fmt.Errorf("/proc is not a procfs: labels cannot be set")
-	}
-	fd, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open /proc: %w", err)
-	}
-	c.proc = c.inherit(fd)
-	return func() { unix.Close(fd) }, nil
+	c.proc, err = c.lend("procfs of the host", func() (int, error) {
+		if !isProcfs("/proc") {
+			return -1, errors.New("/proc is not a procfs: labels cannot be set")
+		}
+		fd, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			err = fmt.Errorf("open /proc: %w", err)
+		}
+		return fd, err
+	})
+	return err
 }
 
 // label makes the next execve, which is that of the process, change over.

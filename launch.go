@@ -45,7 +45,7 @@ func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
 	p.call(unix.SYS_CLOSE_RANGE, firstFD, listener-1, 0) // so that what is received has small numbers
 	p.call(unix.SYS_CLOSE_RANGE, vmmTap, uint64(^uint32(0)), 0)
 	conn = p.call(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_CLOEXEC)
-	argv = p.alloc(launchSize)
+	argv = p.named(p.alloc(launchSize), "argv, from create or start")
 	j.launchAt = uint64(argv)
 	const files = 3
 	control := p.alloc(32)

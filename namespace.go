@@ -65,41 +65,44 @@ func namespaceFlag(kind specs.LinuxNamespaceType) uint64 {
 	return 0
 }
 
-// readNamespaces opens the namespaces to join, and checks that each is what
-// the spec calls it.
-func readNamespaces(list []specs.LinuxNamespace) (n namespaces, err error) {
-	defer func() {
-		if err != nil {
-			n.close()
-		}
-	}()
+// readNamespaces is what the spec's list asks for. Nothing is opened yet.
+func readNamespaces(list []specs.LinuxNamespace) (n namespaces) {
 	for _, ns := range list {
 		flag := namespaceFlag(ns.Type)
 		if ns.Path == "" {
 			n.create |= flag
 			continue
 		}
-		fd, err := unix.Open(ns.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return n, fmt.Errorf("namespace %q: open %s: %w", ns.Type, ns.Path, err)
-		}
-		n.join = append(n.join, joinedNamespace{kind: ns.Type, path: ns.Path, flag: flag, fd: fd})
-		kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
-		if err != nil {
-			return n, fmt.Errorf("namespace %q: %s is not a namespace", ns.Type, ns.Path)
-		}
-		if uint64(kind) != flag {
-			return n, fmt.Errorf("namespace %q: %s is a namespace of another type", ns.Type, ns.Path)
-		}
+		n.join = append(n.join, joinedNamespace{kind: ns.Type, path: ns.Path, flag: flag, fd: -1})
 	}
-	n.findOwners()
 	// The mount namespace last: joining it changes root and cwd.
 	slices.SortStableFunc(n.join, func(a, b joinedNamespace) int {
 		return btoi(a.flag == unix.CLONE_NEWNS) - btoi(b.flag == unix.CLONE_NEWNS)
 	})
 	n.fork = n.joins(unix.CLONE_NEWPID) || n.isNew(unix.CLONE_NEWTIME) ||
 		n.isNew(unix.CLONE_NEWPID) && (n.isNew(unix.CLONE_NEWUSER) || n.joins(unix.CLONE_NEWUSER))
-	return n, nil
+	return n
+}
+
+// open opens the namespaces to join, and checks that each is what the spec calls it.
+func (n *namespaces) open() error {
+	for i := range n.join {
+		j := &n.join[i]
+		fd, err := unix.Open(j.path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("namespace %q: open %s: %w", j.kind, j.path, err)
+		}
+		j.fd = fd
+		kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+		if err != nil {
+			return fmt.Errorf("namespace %q: %s is not a namespace", j.kind, j.path)
+		}
+		if uint64(kind) != j.flag {
+			return fmt.Errorf("namespace %q: %s is a namespace of another type", j.kind, j.path)
+		}
+	}
+	n.findOwners()
+	return nil
 }
 
 // findOwners marks the namespaces that belong to the user namespace that is
@@ -186,7 +189,10 @@ func btoi(b bool) int {
 }
 
 func (n *namespaces) close() {
-	for _, j := range n.join {
-		unix.Close(j.fd)
+	for i := range n.join {
+		if j := &n.join[i]; j.fd >= 0 {
+			unix.Close(j.fd)
+			j.fd = -1
+		}
 	}
 }

@@ -151,7 +151,7 @@ func (p *program) rlimits(list []specs.POSIXRlimit) {
 		p.at("set %s to soft %d, hard %d", l.Type, l.Soft, l.Hard)
 		soft := l.Soft
 		if rlimitNumber(l.Type) == unix.RLIMIT_NOFILE && l.Soft <= l.Hard {
-			if l.Hard <= hardFiles() {
+			if l.Hard <= p.facts.hardFiles() {
 				continue
 			}
 			soft = l.Hard
@@ -164,8 +164,7 @@ func (p *program) rlimits(list []specs.POSIXRlimit) {
 // inside a user namespace nobody may, whatever its capabilities there.
 func (p *program) raiseLimits(list []specs.POSIXRlimit) {
 	for _, l := range list {
-		var old unix.Rlimit
-		if unix.Getrlimit(rlimitNumber(l.Type), &old) == nil && old.Max < l.Hard {
+		if old, err := p.facts.limit(rlimitNumber(l.Type)); err == nil && old.Max < l.Hard {
 			p.at("raise %s to %d", l.Type, l.Hard)
 			p.call(unix.SYS_PRLIMIT64, 0, rlimitNumber(l.Type), p.words(l.Hard, l.Hard), 0)
 		}
@@ -193,8 +192,8 @@ func (p *program) enterCwd(cwd string) (again func()) {
 func (p *program) ownStdio(fds []uintptr, uid uint32) {
 	p.at("change the owner of stdio")
 	for n, fd := range fds[:3] {
-		var st unix.Stat_t
-		if unix.Fstat(int(fd), &st) != nil || st.Uid == uid {
+		st, err := p.facts.stdio(fd)
+		if err != nil || st.Uid == uid {
 			continue
 		}
 		if t := st.Mode & unix.S_IFMT; t == unix.S_IFIFO || t == unix.S_IFSOCK {
@@ -313,6 +312,7 @@ func (c *processPlan) execute(exe string, env []string) {
 	}
 	next()
 
+	c.section("errors on the way to the program")
 	for _, f := range failures {
 		c.place(f.at)
 		if c.conn.p == nil {

@@ -62,6 +62,18 @@ type program struct {
 	names []string // by operation: the step that an error message names
 	step  string
 	onErr uint64 // where unexpected errors lead from now on
+	facts *hostFacts
+
+	// What only a listing shows:
+	sections []programSection
+	labels   map[addr]string // words that the parent writes, by name
+}
+
+// programSection is a part of the program, to the beginning of the next.
+type programSection struct {
+	first int // operation
+	name  string
+	aside bool // another process runs it
 }
 
 // call is an operation already written. As an argument of a later one it
@@ -87,7 +99,8 @@ type valueAt addr
 // newProgram lays out a program in mem, which is zero. Its first two
 // operations are the default end of all errors: tell the parent, and exit.
 func newProgram(mem []byte) *program {
-	p := &program{mem: mem, data: dataOffset}
+	p := &program{mem: mem, data: dataOffset, facts: thisHost(), labels: map[addr]string{}}
+	p.section("the end of all errors")
 	p.step = "report"
 	p.call(unix.SYS_WRITE, syncFD, addr(errnoAddr), 16)
 	p.call(unix.SYS_EXIT_GROUP, 1)
@@ -111,6 +124,26 @@ func (p *program) at(format string, args ...any) {
 		return
 	}
 	p.step = fmt.Sprintf(format, args...)
+}
+
+// section begins a part of the program.
+func (p *program) section(name string) {
+	p.sections = append(p.sections, programSection{first: p.ops, name: name})
+}
+
+// aside is a part that another process runs, born by the call before it. What is
+// written after it belongs to the part that was begun before.
+func (p *program) aside(name string, write func()) {
+	outer := p.sections[len(p.sections)-1].name
+	p.sections = append(p.sections, programSection{first: p.ops, name: name, aside: true})
+	write()
+	p.section(outer + ", continued")
+}
+
+// named names a word that the parent writes.
+func (p *program) named(a addr, name string) addr {
+	p.labels[a] = name
+	return a
 }
 
 // call appends a system call. Arguments are numbers, strings and bytes (copied

@@ -31,7 +31,7 @@ func (r *rootfs) mask(path string) {
 	r.jump(&skip)
 	r.place(&directory)
 	if r.nothing == 0 {
-		r.nothing = r.words(^uint64(0))
+		r.nothing = r.named(r.words(^uint64(0)), "empty tmpfs")
 	}
 	var first label
 	empty := r.call(unix.SYS_OPEN_TREE, valueAt(r.nothing), "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH).on(unix.EBADF, &first)

@@ -51,7 +51,7 @@ func (r *rootfs) mountRoot(path, propagation string, own bool) {
 	if flags&unix.MS_SHARED != 0 {
 		// What is mounted on a shared mount is mounted on the host's, too, and
 		// pivot_root(2) takes neither a shared root nor one on a shared mount.
-		r.call(unix.SYS_MOUNT, 0, mountPoint(path), 0, unix.MS_PRIVATE, 0)
+		r.call(unix.SYS_MOUNT, 0, r.facts.mountPoint(path), 0, unix.MS_PRIVATE, 0)
 		r.setattr(tree, 0, 0, unix.MS_PRIVATE)
 	}
 	r.call(unix.SYS_MOVE_MOUNT, tree, "", at_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH)
@@ -114,7 +114,7 @@ func (r *rootfs) mount(m *mountRequest) error {
 
 	// Label writes and sysctls go through procfs; nothing may pretend to be it.
 	below := strings.HasPrefix(m.dest, "/proc/")
-	if m.dest == "/proc" && m.fstype != "proc" && !(m.bind && m.within == "" && isProcfs(m.source)) || below && !procAllowed(m.dest) && m.source != "/dev/null" {
+	if m.dest == "/proc" && m.fstype != "proc" && !(m.bind && m.within == "" && r.facts.procfs(m.source)) || below && !procAllowed(m.dest) && m.source != "/dev/null" {
 		return fmt.Errorf("mount %s on %s: only procfs may be mounted on /proc, and nothing inside it but the files that lxcfs provides", what, m.dest)
 	}
 	if m.remount {

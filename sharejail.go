@@ -44,6 +44,10 @@ func (c *creation) planShareJail(plan *sharePlan) (*shareJail, error) {
 		return nil, fmt.Errorf("virtiofsd's seccomp filter: %w", err)
 	}
 	j := &shareJail{plan: plan, seccomp: &filter, at: c.init.rootfs}
+	if c.init.listed {
+		j.hidden = []string{slot("each mount of a file system of the kernel")}
+		return j, nil
+	}
 	mounts, err := readMountinfo(c.child)
 	if err != nil {
 		return nil, err
@@ -123,7 +127,7 @@ func (p *program) forkVirtiofsd(j *shareJail) {
 	p.call(unix.SYS_CLONE, own|unix.CLONE_PIDFD|uint64(unix.SIGCHLD), 0, pidfd, 0, 0).ifZero(&child)
 	p.jump(&after)
 	p.place(&child)
-	p.shareJail(j)
+	p.aside("virtiofsd's process: its jail", func() { p.shareJail(j) })
 	p.place(&after)
 	j.pidfd = valueAt(pidfd)
 }

@@ -326,16 +326,15 @@ func checkIDMappings(s *specs.Spec) error {
 // checkOrdinaryUser refuses what only a privileged user may have, in the words of
 // the config rather than of a system call half-way. Root of a user namespace is an
 // ordinary user where limits are concerned: the kernel says so then.
-func checkOrdinaryUser(s *specs.Spec) error {
-	if ownCapabilities()&(1<<unix.CAP_SYS_ADMIN) != 0 {
+func checkOrdinaryUser(s *specs.Spec, facts *hostFacts) error {
+	if facts.held()&(1<<unix.CAP_SYS_ADMIN) != 0 {
 		return nil
 	}
 	if !hasNamespace(s, specs.UserNamespace) {
 		return errors.New("linux.namespaces has no user namespace: an ordinary user cannot do without one (see runh spec --rootless)")
 	}
 	for _, l := range s.Process.Rlimits {
-		var own unix.Rlimit
-		if unix.Getrlimit(rlimitNumber(l.Type), &own) == nil && l.Hard > own.Max {
+		if own, err := facts.limit(rlimitNumber(l.Type)); err == nil && l.Hard > own.Max {
 			return fmt.Errorf("process.rlimits: %s: hard limit %d is more than the caller's own %d, which only a privileged user may raise", l.Type, l.Hard, own.Max)
 		}
 	}

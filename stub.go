@@ -48,6 +48,10 @@ type stub struct {
 	sync   int       // our end of the socket pair
 	theirs int
 
+	given  []string // what the descriptors are, by number: for a listing
+	lent   []int    // those that were opened for the stub alone
+	listed bool     // nothing runs the program, see listedStub
+
 	oomScore *int // the process's, nil: the caller's
 	warn     func(string, ...any)
 	received int    // the descriptor that came with the last message that had one
@@ -90,13 +94,73 @@ func newStub(stdin, stdout, stderr uintptr) (*stub, error) {
 	}
 	s.sync, s.theirs = pair[0], pair[1]
 	s.files = []uintptr{stdin, stdout, stderr, uintptr(memory), uintptr(s.theirs)}
+	s.given = stubGiven
 	return s, nil
 }
 
-// inherit gives the stub a descriptor and returns its number there.
-func (s *stub) inherit(fd int) int {
+// stubGiven are the descriptors that every stub has.
+var stubGiven = []string{"stdin", "stdout", "stderr", "program", "parent"}
+
+// listedStub is a stub for a listing: a program in ordinary memory that nothing
+// runs. Its descriptors are numbers and names; none of them is open.
+func listedStub(facts *hostFacts) (*stub, error) {
+	mem, err := unix.Mmap(-1, 0, programSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("mmap", err))
+	}
+	s := &stub{program: newProgram(mem), memory: -1, sync: -1, theirs: -1, received: -1, listed: true}
+	s.facts = facts
+	s.files, s.given = []uintptr{0, 1, 2, noFile, noFile}, stubGiven
+	return s, nil
+}
+
+// inherit gives the stub a descriptor and returns its number there. What says
+// what it is.
+func (s *stub) inherit(fd int, what string) int {
 	s.files = append(s.files, uintptr(fd))
+	for len(s.given) < len(s.files)-1 {
+		s.given = append(s.given, "") // numbers that stay closed
+	}
+	s.given = append(s.given, what)
 	return len(s.files) - 1
+}
+
+// nameOf is what a listing calls a descriptor: its number, and what it is.
+func (s *stub) nameOf(fd int) string { return fmt.Sprintf("%d<%s>", fd, s.given[fd]) }
+
+// lend gives the stub a descriptor that is opened for it alone and closed here
+// once it runs. A listing does without: it has the number and the name.
+func (s *stub) lend(what string, open func() (int, error)) (int, error) {
+	fd := -1
+	if !s.listed {
+		var err error
+		if fd, err = open(); err != nil {
+			return 0, err
+		}
+		s.lent = append(s.lent, fd)
+	}
+	return s.inherit(fd, what), nil
+}
+
+// slot stands in a listing for a text that is known only later.
+func slot(name string) string { return slotMark + name + slotMark }
+
+const slotMark = "\x01"
+
+// environ is runh's own environment.
+func (s *stub) environ() []string {
+	if s.listed {
+		return []string{slot("the environment of runh")}
+	}
+	return os.Environ()
+}
+
+// closeLent closes what has been lent.
+func (s *stub) closeLent() {
+	for _, fd := range s.lent {
+		unix.Close(fd)
+	}
+	s.lent = nil
 }
 
 // closeOthers closes what the stub has not been given on purpose: the image

@@ -1,0 +1,79 @@
+// What a program depends on besides config.json: facts of the host, and of the
+// user and the limits that runh runs with. Everything that compiles a program
+// asks here, so that `explain --program` can compile one for another host:
+// listing_test.go does, and its listings are the same everywhere.
+//
+// Promises: nothing here changes anything.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// hostFacts are questions. Each is asked when it matters, and not before: a
+// start pays only for those that its config leads to.
+type hostFacts struct {
+	user       func() int                              // effective user id
+	held       func() uint64                           // permitted capabilities
+	limit      func(resource int) (unix.Rlimit, error) // of this process, which the init inherits
+	stdio      func(fd uintptr) (unix.Stat_t, error)   // a descriptor that becomes 0, 1 or 2
+	directory  func(path string) (bool, error)         // is the source of a bind mount one?
+	exists     func(path string) bool                  // without following a link
+	procfs     func(path string) bool                  // the root of one
+	mountPoint func(path string) string                // where the mount begins that a directory lies on
+	cgroups    func(needOwn bool) (*cgroupHost, error) // the hierarchies
+	namespaces func(n *namespaces) error               // opens those to join
+	built      func(n *namespaces, rootfs string) bool // see isBuilt
+	kvm        func() (unix.Stat_t, error)             // the device
+	apparmor   func() bool                             // is it enabled?
+	selinux    func() bool                             // is it enabled?
+}
+
+// thisHost is what create and exec go by.
+func thisHost() *hostFacts {
+	return &hostFacts{
+		user: os.Geteuid,
+		held: ownCapabilities,
+		limit: func(resource int) (l unix.Rlimit, err error) {
+			err = unix.Getrlimit(resource, &l)
+			return l, err
+		},
+		stdio: func(fd uintptr) (st unix.Stat_t, err error) {
+			err = unix.Fstat(int(fd), &st)
+			return st, err
+		},
+		directory: func(path string) (bool, error) {
+			info, err := os.Stat(path)
+			return err == nil && info.IsDir(), err
+		},
+		exists: func(path string) bool {
+			_, err := os.Lstat(path)
+			return err == nil
+		},
+		procfs:     isProcfs,
+		mountPoint: mountPoint,
+		cgroups:    findCgroupHost,
+		namespaces: (*namespaces).open,
+		built:      (*namespaces).isBuilt,
+		kvm: func() (st unix.Stat_t, err error) {
+			if err = unix.Stat("/dev/kvm", &st); err != nil {
+				err = fmt.Errorf("/dev/kvm: %w", err)
+			}
+			return st, err
+		},
+		apparmor: hasAppArmor,
+		selinux:  hasSELinux,
+	}
+}
+
+// hardFiles is the hard limit on descriptors, which the init inherits.
+func (f *hostFacts) hardFiles() uint64 {
+	limit, err := f.limit(unix.RLIMIT_NOFILE)
+	if err != nil {
+		return 0 // cannot happen
+	}
+	return limit.Max
+}
