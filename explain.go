@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -40,8 +41,11 @@ type explanation struct {
 }
 
 func cmdExplain(g *globals, args []string) error {
-	bundle, format := ".", "text"
-	words, err := parseFlags([]flagDef{{"bundle", "b", &bundle}, {"format", "f", &format}}, args, false)
+	bundle, format, process := ".", "text", ""
+	var program, exec bool
+	words, err := parseFlags([]flagDef{
+		{"bundle", "b", &bundle}, {"format", "f", &format}, {"program", "", &program}, {"exec", "", &exec}, {"process", "p", &process},
+	}, args, false)
 	if err != nil {
 		return err
 	}
@@ -50,6 +54,21 @@ func cmdExplain(g *globals, args []string) error {
 	}
 	if err := oneOf("format", format, "text", "json"); err != nil {
 		return err
+	}
+	switch {
+	case process != "" && !exec:
+		return errors.New("flag --process is for --exec")
+	case exec && !program:
+		return errors.New("flag --exec is for --program")
+	case program:
+		l, err := explainProgram(g, bundle, exec, process)
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return printOut(string(encodeJSON(l, "  ")) + "\n")
+		}
+		return printOut(l.text())
 	}
 	e, err := explain(g, bundle)
 	if err != nil {
@@ -67,7 +86,7 @@ const explainID = "explain"
 // explain goes the way of create, as far as that only reads. The application
 // is looked for in the rootfs as it lies there: mounts are not made.
 func explain(g *globals, bundle string) (*explanation, error) {
-	c := &creation{g: g, opts: createOptions{bundle: bundle, id: explainID}}
+	c := &creation{g: g, facts: thisHost(), opts: createOptions{bundle: bundle, id: explainID}}
 	c.child = os.Getpid() // with the id maps of a container without a user namespace: there is no other
 	if err := c.readBundle(); err != nil {
 		return nil, err

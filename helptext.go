@@ -369,7 +369,7 @@ const helpCheck = `runh check - say whether this host can run Hermit containers
 Exit code 0: it can; what only would make it better is marked --.
 `
 
-const helpExplain = `runh explain [-b DIR] [-f FORMAT] - say what create would do, and do nothing
+const helpExplain = `runh explain [flags] - say what create would do, and do nothing
 
   # runh explain --bundle hello
   program       /hermit/app
@@ -377,9 +377,25 @@ const helpExplain = `runh explain [-b DIR] [-f FORMAT] - say what create would d
   machine       microvm, tcg, 1 vCPU
   ...
 
+  # runh explain --bundle hello --program
+  === the container's init ===
+  born    fork and execve of the interpreter, with CLONE_NEWPID
+     ...
+    74  unshare(CLONE_NEWNS|CLONE_NEWUTS|CLONE_NEWIPC|CLONE_NEWNET)
+     ...
+
+--program lists every system call by which create sets the container up: its
+number, step, arguments, where its errors lead, and the points where the init
+waits for create. The hooks and a guest's jails are listed too. It needs no
+privilege. <NAME> stands for what only create knows.
+
 flags:
   -b, --bundle DIR      where config.json is (default .)
   -f, --format FORMAT   text (default) or json
+  --program             list the system calls of create
+  --exec                with --program: of an exec into the container instead
+  -p, --process FILE    with --exec: what to run, as for runh exec --process
+                        (default: the container's own process)
 `
 
 const helpInstall = `runh install [flags] docker|containerd|crio - make runh known to a manager

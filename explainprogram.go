@@ -1,0 +1,270 @@
+// explain --program: the programs that create, and an exec, would have run, as a
+// listing (listing.go). They are written by the functions that create and exec
+// use, into ordinary memory, and nothing runs them: no process, cgroup, mount,
+// descriptor or file is made, and no privilege is needed. What is known only
+// while a container is made stands there by name.
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// explainProgram is the whole of `explain --program`; process is a file as exec
+// takes it, "" for the container's own process.
+func explainProgram(g *globals, bundle string, exec bool, process string) (*listing, error) {
+	c := &creation{g: g, facts: thisHost(), opts: createOptions{bundle: bundle, id: explainID}, master: -1}
+	if err := c.readBundle(); err != nil {
+		return nil, err
+	}
+	c.init.cgroup = c.expectCgroup()
+	guest, err := c.explainGuest()
+	if err != nil {
+		return nil, err
+	}
+	if guest != nil {
+		defer guest.close()
+	}
+	return c.list(guest, exec, process)
+}
+
+// explainGuest is the guest that create would find, as far as the rootfs shows it without the mounts.
+func (c *creation) explainGuest() (*guest, error) {
+	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
+	}
+	defer unix.Close(root)
+	return c.findGuest(root)
+}
+
+// list is the listing of a creation that has been planned. g is the guest, if it is one.
+func (c *creation) list(g *guest, exec bool, process string) (*listing, error) {
+	l := &listing{Bundle: c.opts.bundle, Kind: "linux"}
+	if g != nil {
+		l.Kind = "hermit"
+	}
+	if c.init.cgroup == nil {
+		c.init.cgroup = &cgroup{}
+		l.Notes = append(l.Notes, "the host's cgroups cannot be found: the listing has none")
+	}
+	err := withinProgram(func() error {
+		p := c.init
+		p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
+		defer p.namespaces.close()
+		c.lookAtNamespaces(l)
+		if exec {
+			return c.listExec(l, process)
+		}
+		if err := c.listInit(l, g); err != nil {
+			return err
+		}
+		if err := c.listMaps(l); err != nil {
+			return err
+		}
+		return c.listHooks(l)
+	})
+	return l, err
+}
+
+// lookAtNamespaces opens those to join, where that is possible: their owners decide over the order.
+func (c *creation) lookAtNamespaces(l *listing) {
+	n := &c.init.namespaces
+	if len(n.join) == 0 {
+		return
+	}
+	if err := c.facts.namespaces(n); err != nil {
+		l.Notes = append(l.Notes, fmt.Sprintf("%v: the listing takes the namespaces to join for the host's", err))
+		return
+	}
+	n.built = c.facts.built(n, c.init.rootfs)
+}
+
+// listInit lists the container's init, up to the program or the keeper.
+func (c *creation) listInit(l *listing, g *guest) error {
+	done, err := c.compile(g)
+	defer done()
+	if err == nil {
+		l.Parts = append(l.Parts, newLister(c.init.program, c.init.given, false).part("the container's init", c.birth()))
+	}
+	return err
+}
+
+// compile writes the init's program into ordinary memory, which done gives back.
+func (c *creation) compile(g *guest) (done func(), err error) {
+	p := c.init
+	if p.stub, err = listedStub(c.facts); err != nil {
+		return func() {}, err
+	}
+	done = func() {
+		p.close()
+		for _, fd := range c.closers {
+			unix.Close(fd)
+		}
+	}
+	if err := c.writeInit(0); err != nil {
+		return done, err
+	}
+	if p.noPivot {
+		p.host = hostTable{mounts: []string{slot("each mount on the root of the host")}, bare: []string{slot("each whole procfs and sysfs of the host")}}
+	}
+	if g != nil {
+		return done, c.writeListedGuest(g)
+	}
+	p.writeFinish(slot("executable"), slotHome(c.spec.Process.Env))
+	return done, nil
+}
+
+// slotHome is an environment in which only HOME can be missing.
+func slotHome(env []string) []string {
+	if lookEnv(env, "HOME") != "" {
+		return env
+	}
+	return append(append([]string(nil), env...), slot("HOME of /etc/passwd"))
+}
+
+// birth says how the init begins.
+func (c *creation) birth() string {
+	s := "fork and execve of the interpreter"
+	if flags := c.init.bornIn(); flags != 0 {
+		s += ", with " + showFlags(uint64(flags), cloneWords())
+	}
+	return s + bornInCgroup(c.init.cgroup, c.init.forks)
+}
+
+func bornInCgroup(group *cgroup, forks bool) string {
+	if group.v2Place() != "" && !forks && !group.pending() {
+		return ", with CLONE_INTO_CGROUP"
+	}
+	return ""
+}
+
+// writeListedGuest writes the part of a guest.
+func (c *creation) writeListedGuest(g *guest) error {
+	jail, err := c.planJail(g)
+	if err != nil {
+		return err
+	}
+	self := slot("runh")
+	if err := c.cloneGuestHost(jail, self); err != nil {
+		return err
+	}
+	return c.writeGuest(g, jail, &guestFiles{self: self, files: filesOf(jail), log: c.g.log != "", late: jail.late && c.networkAtStart(g.vm)})
+}
+
+// listMaps lists the process that holds the maps of an id-mapped mount, once for all of them.
+func (c *creation) listMaps(l *listing) error {
+	for _, m := range c.init.mounts {
+		if !m.idmap || len(m.uids) == 0 && c.init.namespaces.joins(unix.CLONE_NEWUSER) {
+			continue
+		}
+		s, err := listedStub(c.facts)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		s.writeMapNamespace()
+		l.Parts = append(l.Parts, newLister(s.program, s.given, false).part("the maps of an id-mapped mount, for each pair of maps", "fork and execve of the interpreter"))
+		return nil
+	}
+	return nil
+}
+
+// hookPoints are the hooks in the order in which they run, startContainer apart.
+func (c *creation) hookPoints() []hookRun {
+	h := c.spec.Hooks
+	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
+	prestart := h.Prestart
+	return []hookRun{
+		{kind: "prestart", hooks: prestart, cwd: c.opts.bundle},
+		{kind: "createRuntime", hooks: h.CreateRuntime, cwd: c.opts.bundle},
+		{kind: "createContainer", hooks: h.CreateContainer, cwd: c.init.rootfs, join: 1},
+		{kind: "poststart", hooks: h.Poststart, cwd: c.opts.bundle},
+		{kind: "poststop", hooks: h.Poststop, cwd: c.opts.bundle, gone: true},
+	}
+}
+
+func (c *creation) listHooks(l *listing) error {
+	if c.spec.Hooks == nil {
+		return nil
+	}
+	for _, r := range c.hookPoints() {
+		for i := range r.hooks {
+			s, err := listedStub(c.facts)
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			s.given = append([]string{"the state", "output", "output"}, s.given[3:]...)
+			if _, err := r.write(s, &r.hooks[i], c.joinFlags()); err != nil {
+				return err
+			}
+			name := fmt.Sprintf("%s hook #%d", r.kind, i)
+			l.Parts = append(l.Parts, newLister(s.program, s.given, true).part(name, "fork and execve of the interpreter"))
+		}
+	}
+	for i := range c.spec.Hooks.StartContainer {
+		e := newExecution(execOptions{id: c.opts.id, detach: true})
+		e.hook = &c.spec.Hooks.StartContainer[i]
+		process := *c.spec.Process
+		process.Args, process.Terminal, process.ConsoleSize, process.ExecCPUAffinity = hookArgs(e.hook), false, nil, nil
+		e.process = &process
+		if err := c.listProcess(l, e, fmt.Sprintf("startContainer hook #%d", i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinFlags are the namespaces in which the container's processes differ from runh.
+func (c *creation) joinFlags() uint64 {
+	n := &c.init.namespaces
+	flags := n.create
+	for _, j := range n.join {
+		flags |= j.flag
+	}
+	return flags
+}
+
+// listExec lists an exec into the container.
+func (c *creation) listExec(l *listing, file string) error {
+	e := newExecution(execOptions{id: c.opts.id, process: file, detach: true})
+	var err error
+	if file == "" {
+		e.process = c.spec.Process
+	} else if e.process, err = e.opts.readProcess(c.spec.Process); err != nil {
+		return err
+	}
+	return c.listProcess(l, e, "exec")
+}
+
+func (c *creation) listProcess(l *listing, e *execution, name string) (err error) {
+	if err := e.plan(c.g, c.opts.id, c.spec, !c.opts.noNewKeyring, c.facts); err != nil {
+		return err
+	}
+	if e.stub, err = listedStub(c.facts); err != nil {
+		return err
+	}
+	defer e.close()
+	group := *c.init.cgroup
+	group.unit = nil // by then it is a cgroup like others
+	in := &execTarget{pid: 1, pidfd: -1, root: -1, flags: c.joinFlags(), group: &group}
+	for range in.group.v1Places() {
+		in.tasks = append(in.tasks, -1)
+	}
+	env := slotHome(e.process.Env)
+	if e.hook != nil {
+		env = hookEnv(e.hook, env)
+	}
+	if _, err := e.writeExec(in, slot("executable"), env); err != nil {
+		return err
+	}
+	born := "fork and execve of the interpreter" + bornInCgroup(in.group, e.forks)
+	if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
+		born += ", on CPUs " + strings.TrimSpace(a.Initial)
+	}
+	l.Parts = append(l.Parts, newLister(e.program, e.given, true).part(name, born))
+	return nil
+}

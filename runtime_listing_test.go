@@ -1,0 +1,181 @@
+// explain --program against what create does: the program in the memory of a real init is the one that was listed.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// programOf reads the program in a stub's memory. What a memory has no room for, the names, it takes from the listed one.
+func programOf(t *testing.T, pid int, listed *program) *program {
+	t.Helper()
+	mem, err := unix.Mmap(-1, 0, programSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(mem) })
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, part := range []struct{ offset, size int64 }{{0, 1 << 20}, {dataOffset, 1 << 20}} {
+		if _, err := io.ReadFull(io.NewSectionReader(f, programBase+part.offset, part.size), mem[part.offset:part.offset+part.size]); err != nil {
+			t.Fatalf("the memory of process %d: %v", pid, err)
+		}
+	}
+	p := &program{mem: mem, names: listed.names, sections: listed.sections, labels: listed.labels}
+	for p.op(p.ops).result != 0 {
+		p.ops++
+	}
+	return p
+}
+
+// compareListing holds the listing of c's bundle against the memory of a process. The words are what only create knows.
+func compareListing(t *testing.T, c *creation, pid int, known *strings.Replacer) {
+	t.Helper()
+	if err := c.readBundle(); err != nil {
+		t.Fatal(err)
+	}
+	c.init.cgroup = c.expectCgroup()
+	g, err := c.explainGuest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g != nil {
+		defer g.close()
+	}
+	c.init.namespaces = readNamespaces(c.spec.Linux.Namespaces)
+	done, err := c.compile(g)
+	defer done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := c.init
+	real := programOf(t, pid, p.program)
+	if real.ops != p.ops {
+		t.Errorf("the init runs %d calls, listed are %d", real.ops, p.ops)
+	}
+	real.ops = min(real.ops, p.ops)
+	want, got := newLister(real, p.given, false).part("", ""), newLister(p.program, p.given, false).part("", "")
+	line := func(c listingCall) string {
+		return known.Replace(fmt.Sprintf("%d %s(%s)%s", c.Number, c.Call, strings.Join(c.Arguments, ", "), c.ends()))
+	}
+	for i, s := range want.Sections {
+		for k, c := range s.Calls {
+			if a, b := line(c), line(got.Sections[i].Calls[k]); a != b {
+				t.Fatalf("the init runs %s\nlisted is    %s", a, b)
+			}
+		}
+	}
+}
+
+func TestListingIsWhatRuns(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		edits []func(*specs.Spec)
+	}{
+		{"plain", nil},
+		{"docker", []func(*specs.Spec){func(s *specs.Spec) {
+			d := dockerSpec(t)
+			d.Root, d.Process.Args, d.Linux.CgroupsPath = s.Root, s.Process.Args, s.Linux.CgroupsPath
+			*s = *d
+		}}},
+		{"more", []func(*specs.Spec){func(s *specs.Spec) {
+			s.Linux.Sysctl = map[string]string{"kernel.shmmax": "65536", "kernel.msgmax": "4096"}
+			s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = []string{"/etc/passwd", "/tmp"}, []string{"/home"}
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/mnt/deep", Type: "bind", Source: "/etc", Options: []string{"rbind", "ro"}},
+				specs.Mount{Destination: "/mnt/file", Type: "bind", Source: "/etc/passwd", Options: []string{"bind"}})
+			s.Process.User = specs.User{UID: 1000, GID: 1000, AdditionalGids: []uint32{7}}
+			s.Process.NoNewPrivileges = true
+		}}},
+		{"user namespace", []func(*specs.Spec){func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			s.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: 0, Size: 65536}}
+			s.Linux.GIDMappings, s.Linux.Sysctl = s.Linux.UIDMappings, nil
+		}}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := newRT(t)
+			r.onlyRunh("explain is runh's")
+			c := r.sh("exit 0", x.edits...)
+			c.create()
+			facts := thisHost()
+			facts.stdio = func(uintptr) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFIFO}, nil } // as create has
+			plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json", systemdCgroup: rtSystemd()}, facts: facts, opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
+			compareListing(t, plan, c.pid, strings.NewReplacer(`"exec: \"/bin/sh\""`, `"exec: <executable>"`, `"/bin/sh"`, "<executable>", `"HOME=/root"`, "<HOME of /etc/passwd>", `"HOME=/home"`, "<HOME of /etc/passwd>", `"HOME=/"`, "<HOME of /etc/passwd>"))
+			c.start()
+			c.wait()
+			r.do("delete", c.id).ok()
+		})
+	}
+}
+
+// QEMU's process waits for its network with the whole program in its memory.
+func TestListingIsWhatRunsHermit(t *testing.T) {
+	r := newHermit(t)
+	r.onlyRunh("explain is runh's")
+	c := r.guest("app", nil, annotated("network", "shared"))
+	c.create()
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", c.pid, c.pid))
+	r.must(err)
+	pid, err := strconv.Atoi(strings.Fields(string(children))[0])
+	r.must(err)
+	plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json"}, facts: thisHost(), child: os.Getpid(), opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
+	self, err := filepath.EvalSymlinks(r.bin)
+	r.must(err)
+	compareListing(t, plan, pid, strings.NewReplacer(strconv.Quote(self), "<runh>", " to <argv, from create or start>", "", "<argv, from create or start>", "[]"))
+	r.do("delete", "--force", c.id).ok()
+}
+
+// explain --program needs no privilege, makes nothing, and says the same as text and as JSON.
+func TestExplainProgram(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("explain is runh's")
+	c := r.sh("exit 0", func(s *specs.Spec) {
+		makeRootless(s)
+		s.Process.User.AdditionalGids, s.Linux.Sysctl = nil, nil
+		s.Linux.UIDMappings, s.Linux.GIDMappings = []specs.LinuxIDMapping{{HostID: 65534, Size: 1}}, []specs.LinuxIDMapping{{HostID: 65534, Size: 1}}
+	})
+	r.must(os.Chmod(r.dir, 0o755))
+	bin := r.dir + "/runh"
+	r.must(exec.Command("cp", r.bin, bin).Run()) // to where that user finds it
+	cmd := exec.Command(bin, "explain", "--program", "--bundle", c.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	user := r.doCmd(cmd).ok().out
+	for _, want := range []string{"=== the container's init ===", "unshare(CLONE_NEWUSER)", "== placeUser: the parent writes the id maps", "execve(<executable>, "} {
+		if !strings.Contains(user, want) {
+			t.Errorf("of an ordinary user the listing lacks %q", want)
+		}
+	}
+	text := r.do("explain", "--program", "--bundle", c.dir).ok().out
+	var l listing
+	r.must(json.Unmarshal([]byte(r.do("explain", "--program", "--format", "json", "--bundle", c.dir).ok().out), &l))
+	if l.text() != text {
+		t.Error(firstDifference(text, l.text()))
+	}
+	process := filepath.Join(c.dir, "process.json")
+	r.must(os.WriteFile(process, []byte(`{"args":["/bin/id","-u"],"cwd":"/tmp"}`), 0o644))
+	if out := r.do("explain", "--program", "--exec", "--process", process, "--bundle", c.dir).ok().out; !strings.Contains(out, "=== exec ===") || !strings.Contains(out, `["/bin/id" "-u"]`) {
+		t.Errorf("an exec is listed as %q", out)
+	}
+	r.do("explain", "--exec", "--bundle", c.dir).fails("flag --exec is for --program")
+	r.do("explain", "--program", "--process", process, "--bundle", c.dir).fails("flag --process is for --exec")
+	if _, err := os.Stat(r.root); err == nil {
+		t.Error("explain has made the state root")
+	}
+	if left := r.leftovers(); len(left) != 0 {
+		t.Errorf("left %q", left)
+	}
+}
