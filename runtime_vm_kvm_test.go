@@ -24,7 +24,7 @@ func kvmMachines() []vmMachine {
 	return []vmMachine{
 		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestKVMNetwork TestKVMOutOfMemory TestHermitRun TestHermitExitCodes TestHermitSignals TestHermitHungQEMU TestHermitLifecycle " +
 			"TestHermitJail TestHermitBreakout TestVMMSystemCalls TestHermitMemoryLimit TestHermitVMSection TestHermitUnified TestHermitSizeAbove TestHermitLimitsReach"},
-		{name: "kvm, files and networks", cgroup: "v2", kvm: true, tests: "TestExplain TestKVMTree TestShareRootfs TestShareVolumes TestShareJail TestShareMemory TestNetworkShared TestNetworkAuto TestRealHermit"},
+		{name: "kvm with files and networks", cgroup: "v2", kvm: true, tests: "TestExplain TestKVMTree TestShareRootfs TestShareVolumes TestShareJail TestShareMemory TestNetworkShared TestNetworkAuto TestRealHermit"},
 	}
 }
 

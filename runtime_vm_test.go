@@ -136,7 +136,7 @@ func (vm *vmMachine) boot(t *testing.T, image string) (out string, off bool) {
 		memory, code = "2560", "512" // the guests' code is translated, too
 	}
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=single,tb-size="+code, "-cpu", "max,-la57", "-smp", strconv.Itoa(cmp.Or(vm.cpus, 2)), "-m", memory,
-		"-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "unix:"+monitor+",server=on,wait=off",
+		"-nodefaults", "-display", "none", "-serial", "stdio", "-monitor", "unix:"+strings.ReplaceAll(monitor, ",", ",,")+",server=on,wait=off",
 		"-no-reboot", "-kernel", vmKernel(t), "-initrd", image, "-append", append)
 	cmd.Cancel = func() error {
 		conn, err := net.Dial("unix", monitor)

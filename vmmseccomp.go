@@ -112,8 +112,8 @@ func vmmSeccomp(vm *vmConfig) *specs.LinuxSeccomp {
 	return s
 }
 
-// Seen with strace in QEMU 7.2 on all machines, under load; and what newer QEMUs, other C libraries
-// and KVM need beyond that. Not io_uring: it does what other calls do, out of the filter's sight, and
+// Seen with strace in QEMU 7.2 on all machines, under load, and under KVM; and what newer QEMUs and other C libraries
+// need beyond that. Not io_uring: it does what other calls do, out of the filter's sight, and
 // QEMU polls without it. Not close_range: it would close what is kept.
 const vmmSyscalls = `
 access arch_prctl brk clock_getres clock_gettime clock_nanosleep dup dup2 dup3
