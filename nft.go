@@ -155,7 +155,11 @@ func (t *nftTable) send(fd int) error {
 	if err != nil {
 		return os.NewSyscallError("recvfrom", err)
 	}
-	return nftAnswer(buf[:n], last)
+	answer := nftAnswer(buf[:n], last)
+	for err == nil && answer != nil { // each message that is refused has an answer, and the next table is not to find one
+		_, _, err = unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+	}
+	return answer
 }
 
 func nftAnswer(b []byte, last uint32) error {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -490,6 +491,30 @@ func TestNetworkAfterKill(t *testing.T) {
 }
 
 // An interface is one guest's.
+// A table that the kernel refuses for more than one reason, as where it lacks a module, is forgotten: the next one is not blamed for it.
+func TestNetworkTableAfterRefused(t *testing.T) {
+	r := newHermit(t)
+	ns, err := openNetwork(newHostNet(r).pid)
+	r.must(err)
+	defer unix.Close(ns)
+	r.must(inNetwork(ns, func() error {
+		fd, err := makeTables()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		bad := newNFT(unix.NFPROTO_IPV4, "bad")
+		bad.chain("c", "filter", unix.NF_INET_PRE_ROUTING, 0, "")
+		for range 3 {
+			bad.rule("c", []expr{expression("nosuch")})
+		}
+		if err := addTable(fd, bad); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("a table of what the kernel does not know: %v", err)
+		}
+		return addTable(fd, newNFT(unix.NFPROTO_IPV4, "good"))
+	}))
+}
+
 // A guest that ends gives up its tap's name before its nftables: the next one, of the same name, waits a little.
 func TestNetworkTableTaken(t *testing.T) {
 	r := newHermit(t)
