@@ -4,7 +4,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -41,10 +40,15 @@ type explanation struct {
 }
 
 func cmdExplain(g *globals, args []string) error {
-	bundle, format, process := ".", "text", ""
-	var program, exec bool
+	o := explainOptions{bundle: ".", format: "text"}
 	words, err := parseFlags([]flagDef{
-		{"bundle", "b", &bundle}, {"format", "f", &format}, {"program", "", &program}, {"exec", "", &exec}, {"process", "p", &process},
+		{"bundle", "b", &o.bundle},
+		{"format", "f", &o.format},
+		{"program", "", &o.program},
+		{"exec", "", &o.exec},
+		{"process", "p", &o.process},
+		{"no-pivot", "", &o.noPivot},
+		{"no-new-keyring", "", &o.noNewKeyring},
 	}, args, false)
 	if err != nil {
 		return err
@@ -52,29 +56,19 @@ func cmdExplain(g *globals, args []string) error {
 	if err := noWords(words); err != nil {
 		return err
 	}
-	if err := oneOf("format", format, "text", "json"); err != nil {
+	if err := o.check(); err != nil {
 		return err
 	}
-	switch {
-	case process != "" && !exec:
-		return errors.New("flag --process is for --exec")
-	case exec && !program:
-		return errors.New("flag --exec is for --program")
-	case program:
-		l, err := explainProgram(g, bundle, exec, process)
-		if err != nil {
-			return err
-		}
-		if format == "json" {
-			return printOut(string(encodeJSON(l, "  ")) + "\n")
-		}
-		return printOut(l.text())
+	var e interface{ text() string }
+	if o.program {
+		e, err = explainProgram(g, &o)
+	} else {
+		e, err = explain(g, o.bundle)
 	}
-	e, err := explain(g, bundle)
 	if err != nil {
 		return err
 	}
-	if format == "json" {
+	if o.format == "json" {
 		return printOut(string(encodeJSON(e, "  ")) + "\n")
 	}
 	return printOut(e.text())

@@ -6,19 +6,51 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// explainProgram is the whole of `explain --program`; process is a file as exec
-// takes it, "" for the container's own process.
-func explainProgram(g *globals, bundle string, exec bool, process string) (*listing, error) {
-	c := &creation{g: g, facts: thisHost(), opts: createOptions{bundle: bundle, id: explainID}, master: -1}
-	if err := c.readBundle(); err != nil {
+// explainOptions are the flags of explain. All but the first two are for --program.
+type explainOptions struct {
+	bundle, format        string
+	program, exec         bool
+	process               string // a file as exec takes it, "" for the container's own process
+	noPivot, noNewKeyring bool
+}
+
+// check refuses flags that have no effect.
+func (o *explainOptions) check() error {
+	switch {
+	case o.process != "" && !o.exec:
+		return errors.New("flag --process is for --exec")
+	case o.exec && !o.program:
+		return errors.New("flag --exec is for --program")
+	case (o.noPivot || o.noNewKeyring) && !o.program:
+		return errors.New("flags --no-pivot and --no-new-keyring are for --program")
+	}
+	return oneOf("format", o.format, "text", "json")
+}
+
+// explainProgram is the whole of `explain --program`.
+func explainProgram(g *globals, o *explainOptions) (*listing, error) {
+	l := &listing{Notes: []string{fmt.Sprintf("the container's id is %q here, for it has none yet", explainID)}}
+	c, err := planProgram(g, o, thisHost())
+	if err != nil && os.Geteuid() != 0 {
+		// The config may be one that only root can run, and the reader somebody who audits it.
+		var asRoot error
+		if c, asRoot = planProgram(g, o, rootOf(thisHost())); asRoot == nil {
+			l.Notes = append(l.Notes, fmt.Sprintf("this is the listing of root: an ordinary user's create ends with: %v", err))
+			err = nil
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
+	c.facts.directory = l.assumeDirectory(c.facts.directory)
 	c.init.cgroup = c.expectCgroup()
 	guest, err := c.explainGuest()
 	if err != nil {
@@ -27,7 +59,32 @@ func explainProgram(g *globals, bundle string, exec bool, process string) (*list
 	if guest != nil {
 		defer guest.close()
 	}
-	return c.list(guest, exec, process)
+	return l, c.list(l, guest, o)
+}
+
+func planProgram(g *globals, o *explainOptions, facts *hostFacts) (*creation, error) {
+	c := &creation{g: g, facts: facts, master: -1, child: os.Getpid()}
+	c.opts = createOptions{bundle: o.bundle, id: explainID, noPivot: o.noPivot, noNewKeyring: o.noNewKeyring}
+	return c, c.readBundle()
+}
+
+// rootOf is the same host, as root sees it.
+func rootOf(facts *hostFacts) *hostFacts {
+	facts.user = func() int { return 0 }
+	facts.held = func() uint64 { return 1<<len(capabilityNames) - 1 }
+	return facts
+}
+
+// assumeDirectory lets a listing go on where the source of a mount cannot be looked at: on another host than the bundle's.
+func (l *listing) assumeDirectory(look func(string) (bool, error)) func(string) (bool, error) {
+	return func(path string) (bool, error) {
+		directory, err := look(path)
+		if err != nil {
+			l.Notes = append(l.Notes, fmt.Sprintf("%v: the listing takes it for a directory", err))
+			return true, nil
+		}
+		return directory, nil
+	}
 }
 
 // explainGuest is the guest that create would find, as far as the rootfs shows it without the mounts.
@@ -40,9 +97,9 @@ func (c *creation) explainGuest() (*guest, error) {
 	return c.findGuest(root)
 }
 
-// list is the listing of a creation that has been planned. g is the guest, if it is one.
-func (c *creation) list(g *guest, exec bool, process string) (*listing, error) {
-	l := &listing{Bundle: c.opts.bundle, Kind: "linux"}
+// list adds the programs of a creation that has been planned. g is the guest, if it is one.
+func (c *creation) list(l *listing, g *guest, o *explainOptions) error {
+	l.Bundle, l.Kind = c.opts.bundle, "linux"
 	if g != nil {
 		l.Kind = "hermit"
 	}
@@ -50,13 +107,16 @@ func (c *creation) list(g *guest, exec bool, process string) (*listing, error) {
 		c.init.cgroup = &cgroup{}
 		l.Notes = append(l.Notes, "the host's cgroups cannot be found: the listing has none")
 	}
-	err := withinProgram(func() error {
+	if hasNewUsers(c.spec) && len(c.spec.Process.User.AdditionalGids) > 0 {
+		l.Notes = append(l.Notes, "if the user namespace denies setgroups, create leaves process.user.additionalGids out")
+	}
+	return withinProgram(func() error {
 		p := c.init
 		p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
 		defer p.namespaces.close()
 		c.lookAtNamespaces(l)
-		if exec {
-			return c.listExec(l, process)
+		if o.exec {
+			return c.listExec(l, o.process)
 		}
 		if err := c.listInit(l, g); err != nil {
 			return err
@@ -66,7 +126,6 @@ func (c *creation) list(g *guest, exec bool, process string) (*listing, error) {
 		}
 		return c.listHooks(l)
 	})
-	return l, err
 }
 
 // lookAtNamespaces opens those to join, where that is possible: their owners decide over the order.
@@ -240,17 +299,33 @@ func (c *creation) listExec(l *listing, file string) error {
 	return c.listProcess(l, e, "exec")
 }
 
-func (c *creation) listProcess(l *listing, e *execution, name string) (err error) {
+func (c *creation) listProcess(l *listing, e *execution, name string) error {
+	defer func() {
+		if e.stub != nil {
+			e.close()
+		}
+	}()
+	if err := c.compileProcess(e); err != nil {
+		return err
+	}
+	born := "fork and execve of the interpreter" + bornInCgroup(c.init.cgroup, e.forks)
+	if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
+		born += ", on CPUs " + strings.TrimSpace(a.Initial)
+	}
+	l.Parts = append(l.Parts, newLister(e.program, e.given, true).part(name, born))
+	return nil
+}
+
+// compileProcess writes the program of a process that is added to the container, into ordinary memory.
+func (c *creation) compileProcess(e *execution) (err error) {
 	if err := e.plan(c.g, c.opts.id, c.spec, !c.opts.noNewKeyring, c.facts); err != nil {
 		return err
 	}
 	if e.stub, err = listedStub(c.facts); err != nil {
 		return err
 	}
-	defer e.close()
-	group := *c.init.cgroup
-	group.unit = nil // by then it is a cgroup like others
-	in := &execTarget{pid: 1, pidfd: -1, root: -1, flags: c.joinFlags(), group: &group}
+	c.init.cgroup.unit = nil // by then it is a cgroup like others
+	in := &execTarget{pid: 1, pidfd: -1, root: -1, flags: c.joinFlags(), group: c.init.cgroup}
 	for range in.group.v1Places() {
 		in.tasks = append(in.tasks, -1)
 	}
@@ -258,13 +333,6 @@ func (c *creation) listProcess(l *listing, e *execution, name string) (err error
 	if e.hook != nil {
 		env = hookEnv(e.hook, env)
 	}
-	if _, err := e.writeExec(in, slot("executable"), env); err != nil {
-		return err
-	}
-	born := "fork and execve of the interpreter" + bornInCgroup(in.group, e.forks)
-	if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
-		born += ", on CPUs " + strings.TrimSpace(a.Initial)
-	}
-	l.Parts = append(l.Parts, newLister(e.program, e.given, true).part(name, born))
-	return nil
+	_, err = e.writeExec(in, slot("executable"), env)
+	return err
 }

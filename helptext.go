@@ -396,6 +396,8 @@ flags:
   --exec                with --program: of an exec into the container instead
   -p, --process FILE    with --exec: what to run, as for runh exec --process
                         (default: the container's own process)
+  --no-pivot, --no-new-keyring
+                        with --program: as for runh create
 `
 
 const helpInstall = `runh install [flags] docker|containerd|crio - make runh known to a manager

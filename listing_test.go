@@ -206,8 +206,8 @@ func golden(t *testing.T, name string) (*listing, string) {
 	if strings.HasPrefix(name, "hermit") {
 		g = goldenGuest(t, name)
 	}
-	l, err := c.list(g, strings.HasPrefix(name, "exec"), "")
-	if err != nil {
+	l := new(listing)
+	if err := c.list(l, g, &explainOptions{exec: strings.HasPrefix(name, "exec")}); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return l, strings.ReplaceAll(l.text(), dir, "/bundle")

@@ -3,6 +3,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -62,24 +64,31 @@ func compareListing(t *testing.T, c *creation, pid int, known *strings.Replacer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := c.init
-	real := programOf(t, pid, p.program)
-	if real.ops != p.ops {
-		t.Errorf("the init runs %d calls, listed are %d", real.ops, p.ops)
+	comparePrograms(t, c.init.stub, programOf(t, pid, c.init.program), known)
+}
+
+func comparePrograms(t *testing.T, listed *stub, real *program, known *strings.Replacer) {
+	t.Helper()
+	if real.ops != listed.ops {
+		t.Errorf("the process runs %d calls, listed are %d", real.ops, listed.ops)
 	}
-	real.ops = min(real.ops, p.ops)
-	want, got := newLister(real, p.given, false).part("", ""), newLister(p.program, p.given, false).part("", "")
+	real.ops = min(real.ops, listed.ops)
+	want, got := newLister(real, listed.given, false).part("", ""), newLister(listed.program, listed.given, false).part("", "")
 	line := func(c listingCall) string {
 		return known.Replace(fmt.Sprintf("%d %s(%s)%s", c.Number, c.Call, strings.Join(c.Arguments, ", "), c.ends()))
 	}
 	for i, s := range want.Sections {
 		for k, c := range s.Calls {
 			if a, b := line(c), line(got.Sections[i].Calls[k]); a != b {
-				t.Fatalf("the init runs %s\nlisted is    %s", a, b)
+				t.Fatalf("the process runs %s\nlisted is        %s", a, b)
 			}
 		}
 	}
 }
+
+// knownShell are the words that only create knows, for a shell of the containers here.
+var knownShell = strings.NewReplacer(`"exec: \"/bin/sh\""`, `"exec: <executable>"`, `"/bin/sh"`, "<executable>",
+	`"HOME=/root"`, "<HOME of /etc/passwd>", `"HOME=/home"`, "<HOME of /etc/passwd>", `"HOME=/"`, "<HOME of /etc/passwd>")
 
 func TestListingIsWhatRuns(t *testing.T) {
 	for _, x := range []struct {
@@ -114,7 +123,7 @@ func TestListingIsWhatRuns(t *testing.T) {
 			facts := thisHost()
 			facts.stdio = func(uintptr) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFIFO}, nil } // as create has
 			plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json", systemdCgroup: rtSystemd()}, facts: facts, opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
-			compareListing(t, plan, c.pid, strings.NewReplacer(`"exec: \"/bin/sh\""`, `"exec: <executable>"`, `"/bin/sh"`, "<executable>", `"HOME=/root"`, "<HOME of /etc/passwd>", `"HOME=/home"`, "<HOME of /etc/passwd>", `"HOME=/"`, "<HOME of /etc/passwd>"))
+			compareListing(t, plan, c.pid, knownShell)
 			c.start()
 			c.wait()
 			r.do("delete", c.id).ok()
@@ -139,6 +148,72 @@ func TestListingIsWhatRunsHermit(t *testing.T) {
 	r.do("delete", "--force", c.id).ok()
 }
 
+// An exec is caught with its program in its memory while it waits for an agent that is busy: the queue of the agent's socket has room
+// for the container's own listener.
+func TestListingIsWhatRunsExec(t *testing.T) {
+	r := newRT(t)
+	r.onlyRunh("explain is runh's")
+	agent, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	r.must(err)
+	defer unix.Close(agent)
+	r.must(unix.Bind(agent, &unix.SockaddrUnix{Name: r.dir + "/agent"}))
+	r.must(unix.Listen(agent, 0))
+	c := r.sh("read end", func(s *specs.Spec) {
+		s.Linux.Seccomp = &specs.LinuxSeccomp{
+			DefaultAction: specs.ActAllow, ListenerPath: r.dir + "/agent",
+			Syscalls: []specs.LinuxSyscall{{Names: []string{"chroot"}, Action: specs.ActNotify}},
+		}
+	})
+	c.create().start()
+	process := filepath.Join(c.dir, "process.json")
+	r.must(os.WriteFile(process, []byte(`{"args":["sh","-c","exit 7"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":5,"gid":6}}`), 0o644))
+	cmd := r.cmd("exec", "--process", process, c.id)
+	r.must(cmd.Start())
+	pid := 0
+	for end := time.Now().Add(rtLimit); pid == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			cmd.Process.Kill()
+			t.Fatal("the process of exec has not loaded its filter")
+		}
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
+		r.must(err)
+		var children []string
+		for _, thread := range threads {
+			children = append(children, strings.Fields(rtReadOr(thread))...)
+		}
+		for _, child := range children {
+			if strings.Contains(rtReadOr("/proc/"+child+"/status"), "\nSeccomp:\t2\n") {
+				pid, err = strconv.Atoi(child)
+				r.must(err)
+			}
+		}
+	}
+	facts := thisHost()
+	facts.stdio = func(uintptr) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFCHR}, nil } // /dev/null
+	plan, err := planProgram(&globals{root: r.root, systemdCgroup: rtSystemd()}, &explainOptions{bundle: c.dir}, facts)
+	r.must(err)
+	plan.opts.id = c.id
+	plan.init.cgroup, plan.init.namespaces = plan.expectCgroup(), readNamespaces(plan.spec.Linux.Namespaces)
+	e := newExecution(execOptions{process: process})
+	e.process, err = e.opts.readProcess(plan.spec.Process)
+	r.must(err)
+	r.must(plan.compileProcess(e))
+	defer e.close()
+	comparePrograms(t, e.stub, programOf(t, pid, e.program), knownShell)
+	for range 2 { // the container's connection, and exec's
+		conn, _, err := unix.Accept4(agent, unix.SOCK_CLOEXEC)
+		r.must(err)
+		defer unix.Close(conn) // after exec has sent its listener
+	}
+	var status *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &status) || status.ExitCode() != 7 {
+		t.Errorf("exec ended with %v", err)
+	}
+	c.stdin.Close()
+	c.wait()
+	r.do("delete", c.id).ok()
+}
+
 // explain --program needs no privilege, makes nothing, and says the same as text and as JSON.
 func TestExplainProgram(t *testing.T) {
 	r := newRT(t)
@@ -158,6 +233,18 @@ func TestExplainProgram(t *testing.T) {
 		if !strings.Contains(user, want) {
 			t.Errorf("of an ordinary user the listing lacks %q", want)
 		}
+	}
+	// A config that only root can run, with a volume of another host: an auditor gets its listing all the same.
+	other := r.sh("exit 0", func(s *specs.Spec) {
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/mnt/x", Type: "bind", Source: "/nosuch-" + r.token, Options: []string{"bind"}})
+	})
+	cmd = exec.Command(bin, "explain", "--program", "--bundle", other.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	for _, want := range []string{"note    this is the listing of root", "/nosuch-" + r.token + ": no such file or directory: the listing takes it for a directory"} {
+		if out := r.doCmd(cmd).ok().out; !strings.Contains(out, want) {
+			t.Errorf("the notes lack %q", want)
+		}
+		cmd = exec.Command(bin, "explain", "--program", "--bundle", other.dir)
 	}
 	text := r.do("explain", "--program", "--bundle", c.dir).ok().out
 	var l listing
