@@ -58,14 +58,20 @@ func hostPaths(files []envFile) []string {
 // findEnv returns the environment in dir, if there is a QEMU in it, else the host's. stateRoot is
 // where the host's list is kept.
 func findEnv(stateRoot, dir string) (*hermitEnv, error) {
+	return lookForEnv(dir, func(dir string) (*hermitEnv, error) { return useTree(stateRoot, dir) },
+		func(qemu string) (*hermitEnv, error) { return envOf(stateRoot, qemu) })
+}
+
+// lookForEnv is the order in which QEMU is looked for: in a tree, then on the host.
+func lookForEnv(dir string, inTree, ofQEMU func(string) (*hermitEnv, error)) (*hermitEnv, error) {
 	if dir != "" {
-		if env, err := useTree(stateRoot, dir); env != nil || err != nil {
+		if env, err := inTree(dir); env != nil || err != nil {
 			return env, err
 		}
 	}
 	names := []string{"/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"}
 	for _, qemu := range names {
-		if env, err := envOf(stateRoot, qemu); env != nil || err != nil {
+		if env, err := ofQEMU(qemu); env != nil || err != nil {
 			return env, err
 		}
 	}

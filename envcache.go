@@ -19,13 +19,12 @@ const envCacheName = "@hermit-env"
 // envOf is the environment of a QEMU of the host's, from the cache if it is there; nil if there is no
 // such program.
 func envOf(stateRoot, qemu string) (*hermitEnv, error) {
-	var st unix.Stat_t
-	if unix.Stat(qemu, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
-		return nil, nil
-	}
-	key := envKey(qemu, &st)
 	cache := filepath.Join(stateRoot, envCacheName)
-	if env := readEnvCache(cache, key); env != nil {
+	env, key := keptEnv(cache, qemu)
+	switch {
+	case key == "":
+		return nil, nil
+	case env != nil:
 		env.cache, env.key = cache, key
 		return env, nil
 	}
@@ -38,6 +37,16 @@ func envOf(stateRoot, qemu string) (*hermitEnv, error) {
 		env.keep()
 	}
 	return env, err
+}
+
+// keptEnv is what the cache knows of a QEMU, nil if it does not; key "" says that there is no such program.
+func keptEnv(cache, qemu string) (env *hermitEnv, key string) {
+	var st unix.Stat_t
+	if unix.Stat(qemu, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
+		return nil, ""
+	}
+	key = envKey(qemu, &st)
+	return readEnvCache(cache, key), key
 }
 
 // digest is the SHA-256 of QEMU's program, on the host or beneath root, the container's.

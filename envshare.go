@@ -68,6 +68,17 @@ func treeVirtiofsd(root int, files []envFile) *shareEnv {
 
 // hostVirtiofsd lists the files of the host's virtiofsd, nil if there is none.
 func hostVirtiofsd() *shareEnv {
+	return findVirtiofsd(func(e *shareEnv, interp string) error {
+		libs, err := listLibraries(interp, e.Path)
+		if err == nil {
+			e.Files, e.LibPath = addLibraries(e.Files, e.LibPath, interp, libs)
+		}
+		return err
+	})
+}
+
+// findVirtiofsd looks for it; add adds the files that it opens besides.
+func findVirtiofsd(add func(e *shareEnv, interp string) error) *shareEnv {
 	for _, p := range virtiofsdPaths {
 		f, err := os.Open(p)
 		if err != nil {
@@ -83,15 +94,9 @@ func hostVirtiofsd() *shareEnv {
 			continue // a script, or a directory
 		}
 		e := &shareEnv{Path: p, Rust: rust, Files: []envFile{{Host: p, Guest: p}}}
-		if interp == "" {
+		if interp == "" || add(e, interp) == nil { // else it could not run
 			return e
 		}
-		libs, err := listLibraries(interp, p)
-		if err != nil {
-			continue // it could not run
-		}
-		e.Files, e.LibPath = addLibraries(e.Files, e.LibPath, interp, libs)
-		return e
 	}
 	return nil
 }

@@ -63,6 +63,7 @@ func explainProgram(g *globals, o *explainOptions) (*listing, error) {
 }
 
 func planProgram(g *globals, o *explainOptions, facts *hostFacts) (*creation, error) {
+	facts.env, facts.cpu = listedEnv, listedCPU
 	c := &creation{g: g, facts: facts, master: -1, child: os.Getpid()}
 	c.opts = createOptions{bundle: o.bundle, id: explainID, noPivot: o.noPivot, noNewKeyring: o.noNewKeyring}
 	return c, c.readBundle()

@@ -258,13 +258,13 @@ func (c *creation) chooseEnv(s *hermitSettings, root int, envDir string) (*hermi
 	case s.imageVMM:
 		return imageEnv(root)
 	case s.qemu != "":
-		env, err := envOf(c.g.root, s.qemu)
+		env, err := c.facts.env(c.g.root, "", s.qemu)
 		if err == nil && env == nil {
 			err = fmt.Errorf("vm.hypervisor.path is %q: it is no program of the host", s.qemu)
 		}
 		return env, err
 	}
-	return findEnv(c.g.root, envDir)
+	return c.facts.env(c.g.root, envDir, "")
 }
 
 // pickKVM finds a CPU for a machine under KVM, where nobody names one. If there
@@ -281,7 +281,7 @@ func (c *creation) pickKVM(g *guest) (works bool, err error) {
 		}
 		return true, nil
 	}
-	cpu, err := kvmCPU(c.g.root, g.env, g.vm.Machine, saved)
+	cpu, err := c.facts.cpu(c.g.root, g.env, g.vm.Machine, saved)
 	if err == nil {
 		g.vm.CPU = cpu
 		return true, nil

@@ -16,20 +16,22 @@ import (
 // hostFacts are questions. Each is asked when it matters, and not before: a
 // start pays only for those that its config leads to.
 type hostFacts struct {
-	user       func() int                              // effective user id
-	held       func() uint64                           // permitted capabilities
-	limit      func(resource int) (unix.Rlimit, error) // of this process, which the init inherits
-	stdio      func(fd uintptr) (unix.Stat_t, error)   // a descriptor that becomes 0, 1 or 2
-	directory  func(path string) (bool, error)         // is the source of a bind mount one?
-	exists     func(path string) bool                  // without following a link
-	procfs     func(path string) bool                  // the root of one
-	mountPoint func(path string) string                // where the mount begins that a directory lies on
-	cgroups    func(needOwn bool) (*cgroupHost, error) // the hierarchies
-	namespaces func(n *namespaces) error               // opens those to join
-	built      func(n *namespaces, rootfs string) bool // see isBuilt
-	kvm        func() (unix.Stat_t, error)             // the device
-	apparmor   func() bool                             // is it enabled?
-	selinux    func() bool                             // is it enabled?
+	user       func() int                                            // effective user id
+	held       func() uint64                                         // permitted capabilities
+	limit      func(resource int) (unix.Rlimit, error)               // of this process, which the init inherits
+	stdio      func(fd uintptr) (unix.Stat_t, error)                 // a descriptor that becomes 0, 1 or 2
+	directory  func(path string) (bool, error)                       // is the source of a bind mount one?
+	exists     func(path string) bool                                // without following a link
+	procfs     func(path string) bool                                // the root of one
+	mountPoint func(path string) string                              // where the mount begins that a directory lies on
+	cgroups    func(needOwn bool) (*cgroupHost, error)               // the hierarchies
+	namespaces func(n *namespaces) error                             // opens those to join
+	built      func(n *namespaces, rootfs string) bool               // see isBuilt
+	kvm        func() (unix.Stat_t, error)                           // the device
+	env        func(stateRoot, dir, qemu string) (*hermitEnv, error) // of a QEMU, or else in a tree or the host's
+	cpu        func(stateRoot string, env *hermitEnv, machine string, saved bool) (string, error)
+	apparmor   func() bool // is it enabled?
+	selinux    func() bool // is it enabled?
 }
 
 // thisHost is what create and exec go by.
@@ -64,6 +66,13 @@ func thisHost() *hostFacts {
 			}
 			return st, err
 		},
+		env: func(stateRoot, dir, qemu string) (*hermitEnv, error) {
+			if qemu != "" {
+				return envOf(stateRoot, qemu)
+			}
+			return findEnv(stateRoot, dir)
+		},
+		cpu:      kvmCPU,
 		apparmor: hasAppArmor,
 		selinux:  hasSELinux,
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -264,5 +265,47 @@ func TestExplainProgram(t *testing.T) {
 	}
 	if left := r.leftovers(); len(left) != 0 {
 		t.Errorf("left %q", left)
+	}
+}
+
+// What the command itself does, seen by strace: it reads, for a guest too, whose QEMU nobody has been asked about yet.
+func TestExplainProgramDoesNothing(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	needs(t, err == nil, "strace")
+	reads := regexp.MustCompile(`CLONE_THREAD|tgkill\(|wait4\(|exit|resumed>|O_RDONLY|O_PATH`)
+	makes := regexp.MustCompile(`O_WRONLY|O_RDWR|O_CREAT|fork\(`)
+	for _, kind := range []string{"linux", "hermit"} {
+		t.Run(kind, func(t *testing.T) {
+			var r *rt
+			var c *ctr
+			if kind == "linux" {
+				r = newRT(t)
+				c = r.sh("exit 0")
+			} else {
+				r = newHermit(t)
+				c = r.guest("app", nil, annotated("network", "none"))
+			}
+			r.onlyRunh("explain is runh's")
+			trace := filepath.Join(r.dir, "trace")
+			cmd := exec.Command(strace, "-f", "-o", trace, "-e", "signal=none", "-e",
+				"trace=process,openat,open,creat,mkdir,mkdirat,mknodat,unlinkat,renameat,symlinkat,memfd_create,mount,umount2,move_mount,open_tree,fsopen,mount_setattr,unshare,setns,bind,connect",
+				r.bin, "--root", r.root, "explain", "--program", "--bundle", c.dir)
+			res := r.doCmd(cmd).ok()
+			if want := map[string]string{"linux": "execve(<executable>, ", "hermit": "--- QEMU's process: its jail ---"}[kind]; !strings.Contains(res.out, want) {
+				t.Errorf("the listing lacks %q", want)
+			}
+			execs := 0
+			for line := range strings.Lines(rtReadOr(trace)) {
+				switch {
+				case strings.Contains(line, "execve("):
+					execs++
+				case makes.MatchString(line), !reads.MatchString(line):
+					t.Errorf("explain --program does %s", line)
+				}
+			}
+			if execs != 1 {
+				t.Errorf("%d programs were started", execs)
+			}
+		})
 	}
 }

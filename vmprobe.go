@@ -110,18 +110,31 @@ func lastLine(said []byte) string {
 	return last
 }
 
+// keptCPU is the answer of an earlier time, "" if there is none, and where the next one is kept.
+func keptCPU(stateRoot string, env *hermitEnv, saved bool) (cache, key, cpu string) {
+	cache = filepath.Join(stateRoot, kvmCPUCache)
+	if saved {
+		cache = filepath.Join(stateRoot, kvmCPUSaved)
+	}
+	key = probeKey(env)
+	if text, err := readFile(cache, 4096); err == nil {
+		if k, kept, found := strings.Cut(string(text), "\n"); found && k == key {
+			cpu = kept
+		}
+	}
+	return cache, key, cpu
+}
+
 // kvmCPU is the first CPU of the ladder that the environment's QEMU makes here as it is asked for. If there is none, it is the last
 // one that QEMU makes at all. saved says that the machine's state is to be kept.
 func kvmCPU(stateRoot string, env *hermitEnv, machine string, saved bool) (string, error) {
-	cache, ladder := filepath.Join(stateRoot, kvmCPUCache), kvmLadder
+	ladder := kvmLadder
 	if saved {
-		cache, ladder = filepath.Join(stateRoot, kvmCPUSaved), kvmSaved
+		ladder = kvmSaved
 	}
-	key := probeKey(env)
-	if text, err := readFile(cache, 4096); err == nil {
-		if k, cpu, found := strings.Cut(string(text), "\n"); found && k == key {
-			return cpu, nil
-		}
+	cache, key, cpu := keptCPU(stateRoot, env, saved)
+	if cpu != "" {
+		return cpu, nil
 	}
 	var errs error
 	works, lacked := "", ""
