@@ -78,7 +78,7 @@ func containerName(all map[string]string) string {
 	return metadata.Name
 }
 
-// isSandbox says whether this is the container that holds a pod's namespaces, as containerd, CRI-O and podman mark it.
+// isSandbox says whether this is the container that holds a pod's namespaces, as containerd and CRI-O mark it; podman gives it no annotations.
 func isSandbox(all map[string]string) bool {
 	return firstWord(all["io.kubernetes.cri.container-type"], all["io.kubernetes.cri-o.ContainerType"]) == "sandbox"
 }

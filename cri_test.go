@@ -490,40 +490,60 @@ func (n *node) testPod() {
 	n.wantTraces(n.first, before)
 }
 
-// testTwoGuests is a pod whose annotations, which all of its containers have, give two guests different ports, and their sidecar and sandbox nothing.
+// testTwoGuests is the pod of docs/kubernetes.md: its annotations, which all of its containers have, give two guests different ports, and their
+// sidecar and sandbox nothing.
 func (n *node) testTwoGuests() {
 	n.Helper()
 	before := n.traces(n.first)
-	p := n.runPod(object{"annotations": object{
-		"org.hermit-os.runh.ports.web": "8081", "org.hermit-os.runh.ports.api": "8082", "org.hermit-os.runh.memory_size": "48", "org.hermit-os.runh.memory_size.api": "64",
-		"org.hermit-os.runh.mode": "hermit", "org.hermit-os.runh.mode.side": "auto",
-	}})
+	page := docManifests(n.T)["docs/kubernetes.md#0"]
+	notes := yamlAt(page, "metadata", "annotations").(object)
+	maps.Copy(notes, object{"org.hermit-os.runh.memory_size.api": "64", "org.hermit-os.runh.mode": "hermit", "org.hermit-os.runh.mode.side": "auto"})
+	p := n.runPod(object{"annotations": notes})
 	side := p.start("side", "bb", []string{"sh", "-c", "trap exit TERM; while :; do sleep 0.1; done"}, nil)
-	for name, port := range map[string]int{"web": 8081, "api": 8082} {
-		p.start(name, "hermit", []string{"mem", ";", "serve", name, strconv.Itoa(port)}, nil)
+	ids, ports := map[string]string{}, map[string]int{}
+	for _, c := range yamlAt(page, "spec", "containers").([]any) {
+		name := yamlAt(c, "name").(string)
+		var mib, cpus, port int
+		fmt.Sscanf(yamlAt(c, "resources", "limits", "memory").(string), "%dMi", &mib)
+		fmt.Sscan(yamlAt(c, "resources", "limits", "cpu").(string), &cpus)
+		fmt.Sscan(notes["org.hermit-os.runh.ports."+name].(string), &port)
+		limits := object{"resources": object{"memory_limit_in_bytes": mib << 20, "cpu_quota": cpus * 100000, "cpu_period": 100000}}
+		ids[name] = p.start(name, "hermit", []string{"mem", ";", "serve", name, strconv.Itoa(port)}, object{"linux": limits})
+		ports[name] = port
 	}
-	for name, port := range map[string]int{"web": 8081, "api": 8082} {
+	reached := func(name string) {
+		n.Helper()
 		p.eventually("the sidecar reaches "+name, func() bool {
-			r, err := p.exec(side, 20, "sh", "-c", fmt.Sprintf("echo hello | nc -w 5 127.0.0.1 %d", port))
+			r, err := p.exec(side, 20, "sh", "-c", fmt.Sprintf("echo hello | nc -w 5 127.0.0.1 %d", ports[name]))
 			return err == nil && strings.HasPrefix(string(r.Stdout), name+" ")
 		})
+	}
+	for name, port := range ports {
+		reached(name)
 		if line := p.forwarded(port); !strings.HasPrefix(line, name+" ") {
-			p.Errorf("a port that leads to %s says %q", name, line)
+			p.Errorf("port %d, which leads to %s, says %q", port, name, line)
 		}
 	}
-	for name, mib := range map[string]int{"web": 48, "api": 64} {
+	for name, want := range map[string][2]int{"web": {128, 255}, "api": {48, 64}} {
 		var got int
 		for l := range strings.Lines(p.log(name, "stdout")) {
 			fmt.Sscanf(l, "memory=%d", &got)
 		}
-		if got <= (mib-16)<<20 || got > mib<<20 {
-			p.Errorf("%s has %d bytes of memory, want %d MiB", name, got, mib)
+		if got < want[0]<<20 || got > want[1]<<20 {
+			p.Errorf("%s has %d bytes of memory, want %d to %d MiB", name, got, want[0], want[1])
 		}
 	}
+	// In-place resize: the guest keeps its size, and a limit in which its machine could not live is refused.
+	p.mustCall("UpdateContainerResources", object{"container_id": ids["web"], "linux": object{"memory_limit_in_bytes": 512 << 20, "cpu_quota": 200000, "cpu_period": 100000}}, &object{})
+	err := p.call("UpdateContainerResources", object{"container_id": ids["web"], "linux": object{"memory_limit_in_bytes": 64 << 20}}, &object{})
+	if err == nil || !strings.Contains(err.Error(), "memory") {
+		p.Errorf("a limit of 64 MiB for a machine that was made for 256: %v", err)
+	}
+	reached("web")
 	// A mistake in them is an error of the guests, and reaches whoever has made it.
 	q := n.runPod(object{"annotations": object{"org.hermit-os.runh.prots.web": "80"}})
 	ref := "docker.io/library/hermit:latest"
-	err := q.call("CreateContainer", object{"pod_sandbox_id": q.id, "sandbox_config": q.config, "config": object{
+	err = q.call("CreateContainer", object{"pod_sandbox_id": q.id, "sandbox_config": q.config, "config": object{
 		"metadata": object{"name": "web"}, "image": object{"image": ref}, "command": []string{"/hermit/app"},
 	}}, &object{})
 	if err == nil {
@@ -543,7 +563,7 @@ func TestCRI(t *testing.T) {
 	n, d := newCRI(t)
 	n.testPod()
 	n.testTwoGuests()
-	d.quiet("ExecSync for", "annotation org.hermit-os.runh.prots.web") // of what is not there
+	d.quiet("ExecSync for", "prots.web", "UpdateContainerResources for") // of what is not there, or refused
 }
 
 // The kubelet's checkpoint API, and a new container from what it has written: in the same pod, and in another. containerd has it since 2.0, and wants criu.

@@ -366,6 +366,13 @@ func TestPodmanKube(t *testing.T) {
 	if s := p.inspect(p.token+"-sidecar", "{{.State.Status}}"); s != "running" {
 		t.Errorf("after the refused checkpoint the sidecar is %s", s)
 	}
+	// podman does not tell a runtime the container's name in the pod.
+	one := strings.NewReplacer("name: "+p.token, "name: "+p.token+"-one\n  annotations:\n    org.hermit-os.runh.ports.guest: \"80\"").Replace(manifest)
+	p.must(os.WriteFile(p.dir+"/one.yaml", []byte(one), 0o644))
+	if res := p.podman("play", "kube", p.dir+"/one.yaml"); res.code == 0 || !strings.Contains(res.err, `annotation org.hermit-os.runh.ports.guest is for the container "guest" of a pod`) {
+		t.Errorf("an annotation for one container: %d, %q", res.code, res.err)
+	}
+	p.podman("pod", "rm", "-f", "-t", "0", p.token+"-one")
 	p.podman("pod", "restart", p.token)
 	p.eventually("the guest counts again", func() bool {
 		return strings.Count(p.podman("logs", p.token+"-guest").out, "of the guest\ncount 1\n") == 2
