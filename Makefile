@@ -11,7 +11,8 @@ build:
 
 deps:
 	@sh testdata/deps.sh
-	@sh testdata/hermit/fetch.sh binaries virtiofsd tree
+	@sh testdata/hermit/fetch.sh binaries virtiofsd
+	@sh testdata/testing.sh
 
 demo: build
 	@sh testdata/deps.sh

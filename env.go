@@ -264,8 +264,12 @@ func listLibraries(interp, file string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var libs []string
-	for line := range strings.Lines(string(out)) {
+	return librariesOf(string(out))
+}
+
+// librariesOf reads what the dynamic linker has listed.
+func librariesOf(list string) (libs []string, err error) {
+	for line := range strings.Lines(list) {
 		// "libc.so.6 => /lib/libc.so.6 (0x7f..)", "/lib64/ld-linux-x86-64.so.2 (0x7f..)", "libx.so => not found"
 		name, target, found := strings.Cut(strings.TrimSpace(line), " => ")
 		if !found {

@@ -117,6 +117,11 @@ func TestEngineCRI(t *testing.T) {
 	}
 	n, d := newCRI(t)
 	n.stopSlice(n.token + ".slice")
+	var version struct {
+		Runtime string `json:"runtime_version"`
+	}
+	n.mustCall("Version", object{}, &version)
+	engineVersion(t, "containerd", version.Runtime)
 	before := n.traces(n.first)
 	p := n.runPod(nil)
 	slice := n.token + "-pod1.slice"
@@ -195,6 +200,7 @@ func TestEngineDocker(t *testing.T) {
 	}
 	k := newDockHermit(t)
 	k.stopSlice(k.d.parent)
+	engineVersion(t, "Docker", k.docker("version", "-f", "{{.Server.Version}}").out)
 	k.want(k.docker("info", "-f", "{{.CgroupDriver}} {{.CgroupVersion}} {{.DefaultRuntime}}"), 0, "systemd 2 runh\n")
 	c := k.start("--network", "none", "-m", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--cpu-shares", "512", "--pids-limit", "50", "bb", "sh", "-c", trapped)
 	s := k.scope("docker-"+k.inspect(c, "{{.Id}}")+".scope", k.d.parent)
@@ -269,6 +275,7 @@ func (p *podman) testSystemd(slice string) {
 	if out := p.podman("info", "-f", "{{.Host.CgroupManager}} {{.Host.CgroupsVersion}}").out; out != "systemd v2\n" {
 		p.Fatalf("podman info: %q", out)
 	}
+	engineVersion(p.T, "podman", p.podman("version", "-f", "{{.Client.Version}}").out)
 	c := p.start("-m", "64m", "--cpus", "0.5", "--pids-limit", "50", "bb", "sh", "-c", trapped)
 	s := p.podmanScope(c, slice)
 	s.wantFiles("memory.max=67108864", "cpu.max=50000 100000", "pids.max=50")
@@ -350,8 +357,8 @@ func TestEnginePodmanRootless(t *testing.T) {
 		}
 		r.eventually("the login's cgroup is empty", func() bool { return os.Remove(login) == nil })
 	})
-	p := &podman{rt: r, home: home, bin: r.bin, enter: []string{
-		"sh", "-c", `echo 0 >"$0"/cgroup.procs && exec "$@"`, login, "/usr/bin/setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "--",
+	p := &podman{rt: r, home: home, bin: r.bin, enter: []string{ // a newer systemd gives its services the name root, and podman asks the name for its ids
+		"sh", "-c", `export USER=user; echo 0 >"$0"/cgroup.procs && exec "$@"`, login, "/usr/bin/setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups", "--",
 	}}
 	p.prepare()
 	p.testSystemd("user.slice")

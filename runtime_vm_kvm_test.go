@@ -52,13 +52,7 @@ func (vm *vmMachine) again(out string) (again, rest *vmMachine) {
 
 // guests packs what Hermit containers need, and the tests of them.
 func (c *cpio) guests() {
-	for _, p := range []string{"ip", "tc", "nft", "nsenter", "unshare", "sysctl"} {
-		for _, dir := range []string{"/usr/sbin/", "/usr/bin/"} {
-			if regularFile(dir + p) {
-				c.program(dir + p)
-			}
-		}
-	}
+	c.programs("ip", "tc", "nft", "nsenter", "unshare", "sysctl")
 	c.qemu()
 	if virtiofsd := hostVirtiofsd(); virtiofsd != nil {
 		c.program(virtiofsd.Path)
@@ -75,6 +69,11 @@ func (c *cpio) guests() {
 
 // qemu packs it, and the files that it needs.
 func (c *cpio) qemu() {
+	if c.tree != "" {
+		c.program("/usr/bin/qemu-system-x86_64")
+		c.same("/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/qboot.rom", "/usr/share/qemu/kvmvapic.bin", "/usr/share/qemu/multiboot_dma.bin", "/usr/share/qemu/pvh.bin")
+		return
+	}
 	env, _, err := hostEnv("/usr/bin/qemu-system-x86_64")
 	c.err = cmpErr(c.err, err)
 	if err != nil {

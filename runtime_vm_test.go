@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -71,12 +72,14 @@ type vmMachine struct {
 	engines      bool   // with containerd, Docker, podman and QEMU; see runtime_vm_engines_test.go
 	kvm          bool   // with a /dev/kvm, and QEMU; see runtime_vm_kvm_test.go
 	cpus         int    // 0: 2
+	tree         string // a directory whose programs the machine has instead of this host's
 	tests        string // names, in words
 }
 
 func (vm *vmMachine) runs(test string) bool { return slices.Contains(strings.Fields(vm.tests), test) }
 
-func (vm *vmMachine) run(t *testing.T) {
+// run boots the machine and returns what it printed.
+func (vm *vmMachine) run(t *testing.T) string {
 	kernel := vmKernel(t)
 	bin, err := rtBinary()
 	if err != nil {
@@ -99,15 +102,16 @@ func (vm *vmMachine) run(t *testing.T) {
 	again, rest := vm.again(out)
 	if again == nil {
 		vm.report(t, out, 0)
-		return
+		return out
 	}
 	t.Logf("under emulated SVM these failed, and are tried once more: %s; the machine's console:\n%s", again.tests, out)
 	if err := again.pack(image, bin, filepath.Dir(kernel)); err != nil {
 		t.Fatal(err)
 	}
 	rest.report(t, out, 1)
-	out, _ = again.boot(t, image)
-	again.report(t, out, 0)
+	more, _ := again.boot(t, image)
+	again.report(t, more, 0)
+	return out + more
 }
 
 // boot runs the machine and returns what it printed, and whether it went off by itself. One that does not gets a
@@ -199,7 +203,7 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 		return err
 	}
 	defer f.Close()
-	c := &cpio{w: f, made: map[string]bool{}}
+	c := &cpio{w: f, tree: vm.tree, made: map[string]bool{}}
 	for _, d := range []string{"bin", "dev", "etc", "mnt", "modules", "proc", "run", "src", "sys", "tmp", "var/tmp"} {
 		c.dir(d)
 	}
@@ -225,10 +229,7 @@ func (vm *vmMachine) pack(image, runtime, boot string) error {
 		c.program("/usr/bin/flock")
 	}
 	if vm.criu && vm.systemd { // the others have nftables in the kernel, and no program for it
-		c.program("/usr/sbin/xtables-nft-multi")
-		for _, name := range []string{"iptables", "iptables-restore", "ip6tables-restore"} {
-			c.file("/usr/sbin/xtables-nft-multi", "bin/"+name)
-		}
+		c.iptables()
 		for _, name := range []string{"libxt_mark.so", "libxt_standard.so"} {
 			c.file(xtables+name, xtables[1:]+name)
 		}
@@ -260,12 +261,14 @@ const xtables = "/usr/lib/x86_64-linux-gnu/xtables/"
 // systemd packs it, a message bus, and the units for both and for the tests.
 func (c *cpio) systemd() {
 	c.program("/lib/systemd/systemd")
+	if c.has("/usr/lib/systemd/systemd-executor") { // systemd starts a service by it since version 255, and no longer links all that it uses
+		c.program("/usr/lib/systemd/systemd-executor")
+		c.program("/usr/lib/x86_64-linux-gnu/libmount.so.1")
+	}
 	c.program("/usr/bin/dbus-daemon")
 	c.program("/bin/systemctl")
 	c.data("etc/systemd/user/default.target", 0o644, "[Unit]\nDefaultDependencies=no\n") // of the user's manager
-	for _, f := range []string{"/usr/share/dbus-1/system.conf", "/usr/share/dbus-1/system.d/org.freedesktop.systemd1.conf"} {
-		c.file(f, f[1:])
-	}
+	c.same("/usr/share/dbus-1/system.conf", "/usr/share/dbus-1/system.d/org.freedesktop.systemd1.conf")
 	c.data("etc/group", 0o644, "root:x:0:\nuser:x:1000:\nmessagebus:x:100:\n")
 	unit := func(name, text string) {
 		c.data("etc/systemd/system/"+name, 0o644, "[Unit]\nDefaultDependencies=no\n"+text)
@@ -289,23 +292,59 @@ func (vm *vmMachine) modules(c *cpio, dir string) {
 	}
 }
 
-// program packs one of the host's, with its libraries.
+// program packs one of the host's or of the tree's, with its libraries. Those of a tree its own dynamic linker finds, with the tree as its root.
 func (c *cpio) program(file string) {
-	c.file(file, file[1:])
-	interp, err := elfInterpreter(file)
+	c.same(file)
+	interp, err := elfInterpreter(c.tree + file)
 	c.err = cmpErr(c.err, err)
 	if err != nil || interp == "" {
 		return
 	}
-	libs, err := listLibraries(interp, file)
+	list := exec.Command(interp, "--list", file)
+	if c.tree != "" {
+		list.SysProcAttr = &syscall.SysProcAttr{Chroot: c.tree}
+		list.Dir = "/"
+	}
+	out, err := list.Output()
+	c.err = cmpErr(c.err, err)
+	libs, err := librariesOf(string(out))
 	c.err = cmpErr(c.err, err)
 	for _, lib := range append(libs, interp) {
 		if !c.made[lib] {
 			c.made[lib] = true
-			c.file(lib, lib[1:])
+			c.same(lib)
 		}
 	}
 }
+
+// programs packs those of the names that are there.
+func (c *cpio) programs(names ...string) {
+	for _, name := range names {
+		for _, dir := range []string{"/usr/sbin/", "/usr/bin/"} {
+			if c.has(dir + name) {
+				c.program(dir + name)
+			}
+		}
+	}
+}
+
+// iptables packs the program of that name, which is another's by its first argument.
+func (c *cpio) iptables() {
+	const multi = "/usr/sbin/xtables-nft-multi"
+	c.program(multi)
+	for _, name := range []string{"iptables", "iptables-restore", "ip6tables", "ip6tables-restore"} {
+		c.file(c.tree+multi, "usr/sbin/"+name)
+	}
+}
+
+// same packs files at the paths that they have.
+func (c *cpio) same(files ...string) {
+	for _, f := range files {
+		c.file(c.tree+f, f[1:])
+	}
+}
+
+func (c *cpio) has(file string) bool { return regularFile(c.tree + file) }
 
 func cmpErr(a, b error) error {
 	if a != nil {
@@ -317,6 +356,7 @@ func cmpErr(a, b error) error {
 // cpio writes the "newc" format (kernel: Documentation/driver-api/early-userspace/buffer-format.rst).
 type cpio struct {
 	w    io.Writer
+	tree string // where programs are from: "", the host's root
 	n    int
 	made map[string]bool
 	err  error

@@ -2,7 +2,6 @@
 # make deps: what is Hermit's, and what it needs and Debian 12 lacks, into build/hermit; what is there already is left alone.
 #   binaries   a loader and applications that were built by Hermit's people (Cargo.toml)
 #   virtiofsd  the one in Rust, compiled
-#   tree       Debian testing's QEMU and virtiofsd, unpacked: a directory for --hermit-env
 # Where a part cannot be had, one line says so and the rest goes on: the tests that need it are skipped, which is a failure in CI.
 set -u
 dir=$PWD/build/hermit
@@ -26,25 +25,6 @@ virtiofsd() {
 	! "$dir/bin/virtiofsd" --version 2>/dev/null | grep -Fqx "virtiofsd $virtiofsd" || return 0
 	CARGO_TARGET_DIR="$tmp/target" cargo install -q --locked --root "$dir" --version $virtiofsd virtiofsd &&
 		echo "make deps: compiled virtiofsd $virtiofsd into build/hermit/bin"
-}
-
-# apt with lists, a cache and a status of its own: for it nothing is installed, so it fetches all that the two depend on.
-tree() {
-	[ ! -e "$dir/testing/usr/bin/qemu-system-x86_64" ] || return 0
-	mirror=$(apt-get indextargets --format '$(CREATED_BY)|$(LABEL)|$(COMPONENT)|$(REPO_URI)' | sed -n 's/^Packages|Debian|main|//p' | head -n 1)
-	[ -n "$mirror" ] || { echo "no source of Debian's is in /etc/apt" >&2; return 1; }
-	mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial" "$tmp/parts" "$tmp/tree"
-	: >"$tmp/status"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror testing main" >"$tmp/sources.list"
-	apt() {
-		apt-get -qq -o Dir::State="$tmp" -o Dir::State::status="$tmp/status" -o Dir::Cache="$tmp/cache" -o Dir::Etc::sourcelist="$tmp/sources.list" \
-			-o Dir::Etc::sourceparts="$tmp/parts" -o Dir::Etc::preferencesparts="$tmp/parts" -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
-	}
-	apt update && apt install -y --download-only --no-install-recommends base-files qemu-system-x86 virtiofsd >/dev/null || return
-	for package in "$tmp"/cache/archives/*.deb; do
-		dpkg-deb -x "$package" "$tmp/tree" || return
-	done
-	rm -rf "$dir/testing" && mv "$tmp/tree" "$dir/testing" && echo "make deps: unpacked Debian testing's QEMU and virtiofsd into build/hermit/testing"
 }
 
 for part; do
