@@ -245,6 +245,9 @@ func (c *container) attachAs(g *globals, l links, vm *vmConfig, mode string, n *
 	if len(vm.Ports) == 0 && !a.takeRest(l) {
 		g.lossf("%s", unreached(c.Annotations))
 	}
+	if vm.Keep {
+		g.lossf("network: the guest does not keep its network identity, which only the network mode \"direct\" can give it: others know it by this network namespace's addresses")
+	}
 	return a, a.shared(g, l, vm, n.mtu(), stableMAC(g.root, c.ID), names)
 }
 

@@ -140,6 +140,9 @@ func TestCheckpointNetworkAuto(t *testing.T) {
 			} else if log := rtReadOr(r.log); !strings.Contains(log, "there is no interface that is up, but the loopback") {
 				t.Errorf("the log says %s", log)
 			}
+			if lost := strings.Contains(rtReadOr(r.log), "the guest does not keep its network identity"); lost != (x.mode == "shared" && x.settings != "") {
+				t.Errorf("the log says %s", rtReadOr(r.log))
+			}
 			if mode := d.networkMode(); mode != x.mode {
 				t.Errorf("the network is %q, want %s", mode, x.mode)
 			}

@@ -29,11 +29,13 @@ type netShape struct {
 	name, setup string
 	at          string // the namespace's address, for the world
 	server      string // the one that the guests ask: beyond, or this one
+	users       bool   // the namespace belongs to a user namespace
 }
 
 var netShapes = []netShape{
 	{name: "Docker bridge", setup: "W address add 172.18.0.1/16 dev br0; bridge eth0; address add 172.18.0.2/16 dev eth0; route add default via 172.18.0.1", at: "172.18.0.2"},
 	{name: "Docker bridge, two networks", setup: "W address add 172.18.0.1/16 dev br0; bridge eth0; address add 172.18.0.2/16 dev eth0; bridge eth1; address add 10.88.0.7/24 dev eth1; route add default via 172.18.0.1", at: "10.88.0.7", server: worldIP},
+	{name: "Docker bridge, userns-remap", setup: "W address add 172.18.0.1/16 dev br0; bridge eth0; address add 172.18.0.2/16 dev eth0; route add default via 172.18.0.1", at: "172.18.0.2", users: true},
 	{name: "Docker macvlan", setup: "macvlan bridge; address add 10.88.0.2/24 dev eth0; route add default via 10.88.0.1", at: "10.88.0.2"},
 	// Not every kernel has ipvlan: an interface without ARP, both ends of which have one hardware address, is as silent.
 	{name: "as ipvlan L3", setup: "veth eth0; W link set end arp off address 02:00:00:00:00:33; link set eth0 arp off address 02:00:00:00:00:33; address add 10.77.0.9/24 dev eth0; route add default dev eth0; W route add 10.77.0.9 dev end", at: "10.77.0.9"},
@@ -59,7 +61,11 @@ func (s netShape) test(t *testing.T) {
 	w := newBeyond(r)
 	server := firstWord(s.server, beyond)
 	ask := fmt.Sprintf("connect %s 7000 q ; udp %[1]s 7000 q ; ", server)
-	own := r.guest("app", strings.Fields(ask+"serve own")).create()
+	own := r.guest("app", strings.Fields(ask+"serve own"))
+	if s.users {
+		own.guestUsers(65536)
+	}
+	own.create()
 	h := &hostNet{r, own.pid}
 	w.connect(h, s.setup)
 	own.start()
