@@ -100,3 +100,24 @@ func TestNetworkLoopbackForged(t *testing.T) {
 		t.Errorf("%q has arrived; %q", got, res.out)
 	}
 }
+
+// A kernel without the module nft_dup_ipv4 (here strace says so): the log tells what is missing, and the rest works.
+func TestNetworkLoopbackMissing(t *testing.T) {
+	_, err := exec.LookPath("strace")
+	needs(t, err == nil, "strace")
+	r := newHermit(t)
+	r.global = []string{"--log-level", "warn"}
+	w := newWorld(r)
+	p := w.pod("10.88.0.2/24")
+	c := r.attached(p, "app", "net ; serve it", "network=shared")
+	c.launchCmd(func(cmd *exec.Cmd) { // the first table in the thread that attaches the guest
+		cmd.Path, _ = exec.LookPath("strace")
+		cmd.Args = append([]string{"strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null", "-e", "inject=sendto:error=ENOENT:when=1"}, cmd.Args...)
+	}, "create").ok()
+	c.start()
+	w.wants("tcp", "10.88.0.2:8080", "it", worldIP)
+	p.wants("tcp", "127.0.0.1:9975", "it", "169.254.137.1")
+	if log := rtReadOr(r.log); !strings.Contains(log, "network: at 127.0.0.1 the guest has port 9975 alone") {
+		t.Errorf("the log says %q", log)
+	}
+}
