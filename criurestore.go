@@ -26,7 +26,7 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 		signals = takeSignals()
 	}
 	runtime.LockOSThread() // for the mount namespace of this thread, and what it starts
-	c := &creation{g: g, opts: o.createOptions, master: -1}
+	c := &creation{g: g, opts: o.createOptions, facts: thisHost(), master: -1}
 	for _, step := range []func() error{
 		c.readBundle,
 		func() error { return c.checkTerminal(o.detach) },
