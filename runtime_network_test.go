@@ -335,7 +335,7 @@ func TestNetworkAbsent(t *testing.T) {
 				t.Errorf("the log says %s", log)
 			}
 			r.attached(p, "app", "serve it").create().start()
-			p.wants("tcp", "127.0.0.1:9975", "it", "169.254.137.1")
+			p.wants("tcp", "127.0.0.1:9975", "it", "169.254.138.1")
 			if log := rtReadOr(r.log); strings.Count(log, x.want+"; the guest speaks IPv4 alone, and reaches nothing beyond this network namespace until there is one") != 1 {
 				t.Errorf("the log says %s", log)
 			}
