@@ -31,7 +31,7 @@ func kvmMachines() []vmMachine {
 }
 
 // again is a machine for tests that have failed under KVM, if they are few, and for the others. QEMU emulates SVM with errors that no
-// processor has: testdata/guest/entry.S knows one, and once a guest's firmware hung on a host with a load of 14. The same tests run
+// processor has: testdata/guest/entry.S knows one, and once, on a host with a load of 14, a q35 said nothing for three minutes. The same tests run
 // outside under TCG, where no second try hides what is wrong with runh.
 func (vm *vmMachine) again(out string) (again, rest *vmMachine) {
 	var failed, passed []string
