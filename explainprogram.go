@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -189,7 +190,7 @@ func slotHome(env []string) []string {
 func (c *creation) birth() string {
 	s := "fork and execve of the interpreter"
 	if flags := c.init.bornIn(); flags != 0 {
-		s += ", with " + showFlags(uint64(flags), cloneWords())
+		s += ", with " + showFlags(uint64(flags), cloneWords)
 	}
 	return s + bornInCgroup(c.init.cgroup, c.init.forks)
 }
@@ -232,38 +233,31 @@ func (c *creation) listMaps(l *listing) error {
 	return nil
 }
 
-// hookPoints are the hooks in the order in which they run, startContainer apart.
-func (c *creation) hookPoints() []hookRun {
-	h := c.spec.Hooks
-	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
-	prestart := h.Prestart
-	return []hookRun{
-		{kind: "prestart", hooks: prestart, cwd: c.opts.bundle},
-		{kind: "createRuntime", hooks: h.CreateRuntime, cwd: c.opts.bundle},
-		{kind: "createContainer", hooks: h.CreateContainer, cwd: c.init.rootfs, join: 1},
-		{kind: "poststart", hooks: h.Poststart, cwd: c.opts.bundle},
-		{kind: "poststop", hooks: h.Poststop, cwd: c.opts.bundle, gone: true},
-	}
-}
-
+// listHooks lists the hooks in the order in which they run; those that are processes of the container's come last.
 func (c *creation) listHooks(l *listing) error {
-	if c.spec.Hooks == nil {
+	h := c.spec.Hooks
+	if h == nil {
 		return nil
 	}
-	for _, r := range c.hookPoints() {
-		for i := range r.hooks {
-			s, err := listedStub(c.facts)
-			if err != nil {
+	r := hookRun{cwd: c.opts.bundle}
+	list := func(kind string, hooks []specs.Hook) error {
+		r.kind = kind
+		for i := range hooks {
+			if err := c.listHook(l, &r, &hooks[i], i); err != nil {
 				return err
 			}
-			defer s.close()
-			s.given = append([]string{"the state", "output", "output"}, s.given[3:]...)
-			if _, err := r.write(s, &r.hooks[i], c.joinFlags()); err != nil {
-				return err
-			}
-			name := fmt.Sprintf("%s hook #%d", r.kind, i)
-			l.Parts = append(l.Parts, newLister(s.program, s.given, true).part(name, "fork and execve of the interpreter"))
 		}
+		return nil
+	}
+	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
+	err := errors.Join(list("prestart", h.Prestart), list("createRuntime", h.CreateRuntime))
+	r.cwd, r.join = c.init.rootfs, 1
+	err = errors.Join(err, list("createContainer", h.CreateContainer))
+	r.cwd, r.join = c.opts.bundle, 0
+	err = errors.Join(err, list("poststart", h.Poststart))
+	r.gone = true // the bundle may be
+	if err = errors.Join(err, list("poststop", h.Poststop)); err != nil {
+		return err
 	}
 	for i := range c.spec.Hooks.StartContainer {
 		e := newExecution(execOptions{id: c.opts.id, detach: true})
@@ -275,6 +269,20 @@ func (c *creation) listHooks(l *listing) error {
 			return err
 		}
 	}
+	return nil
+}
+
+func (c *creation) listHook(l *listing, r *hookRun, h *specs.Hook, n int) error {
+	s, err := listedStub(c.facts)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	s.given = append([]string{"the state", "output", "output"}, s.given[3:]...)
+	if _, err := r.write(s, h, c.joinFlags()); err != nil {
+		return err
+	}
+	l.Parts = append(l.Parts, newLister(s.program, s.given, true).part(fmt.Sprintf("%s hook #%d", r.kind, n), "fork and execve of the interpreter"))
 	return nil
 }
 

@@ -76,7 +76,6 @@ type lister struct {
 	p     *program
 	given []string // descriptors by number
 	exec  bool     // the parent is exec, or what runs a hook
-	table map[uint64]listingRow
 
 	fds     map[uint64]string   // names of descriptors, at this point
 	writers map[uint64][]string // by address: the operations whose result goes there
@@ -88,10 +87,7 @@ type lister struct {
 }
 
 func newLister(p *program, given []string, exec bool) *lister {
-	l := &lister{p: p, given: given, exec: exec, table: map[uint64]listingRow{}, fds: map[uint64]string{}}
-	for _, row := range listingTable() {
-		l.table[row.nr] = row
-	}
+	l := &lister{p: p, given: given, exec: exec, fds: map[uint64]string{}}
 	for n, name := range given {
 		if name != "" {
 			l.fds[uint64(n)] = name
@@ -143,15 +139,12 @@ func (l *lister) part(name, born string) listingPart {
 func (l *lister) call(n int) listingCall {
 	l.n, l.o = n, l.p.op(n)
 	c := listingCall{Number: n, Step: l.step(n)}
-	row, known := l.table[l.o.nr]
-	if !known {
-		row.name = "?syscall " + strconv.FormatUint(l.o.nr, 10)
+	row := listingRow{name: "?syscall " + strconv.FormatUint(l.o.nr, 10)}
+	if i := slices.IndexFunc(listingTable[:], func(r listingRow) bool { return r.nr == l.o.nr }); i >= 0 {
+		row = listingTable[i]
 	}
 	c.Call = row.name
-	kinds := row.args
-	if row.whole != nil {
-		kinds = row.whole(l)
-	}
+	kinds := row.kinds(l)
 	for i, kind := range kinds {
 		c.Arguments = append(c.Arguments, l.argument(i, kind))
 	}
@@ -257,7 +250,7 @@ func (l *lister) point() *listingPoint {
 
 // place is a meeting at a place of init.go.
 func (l *lister) place(place uint64) *listingPoint {
-	for _, s := range syncPoints() {
+	for _, s := range syncPoints {
 		if s.place == place&0xff {
 			parent := s.create
 			if l.exec && s.exec != "" {
@@ -283,28 +276,26 @@ type syncPoint struct {
 	mount        bool   // it is one mount's
 }
 
-func syncPoints() []syncPoint {
-	return []syncPoint{
-		{place: placeOutside, name: "placeOutside", create: "moves the process into its cgroup by its pid"},
-		{place: placeUser, name: "placeUser", create: "writes the id maps of the user namespace"},
-		{place: placeTime, name: "placeTime", create: "writes the clock offsets of the time namespace"},
-		{place: placeNetwork, name: "placeNetwork", create: "moves the network devices of the host into the network namespace"},
-		{place: placeCovered, name: "placeCovered", create: "takes the covered directory from the message and gives its mode to the tmpfs", mount: true},
-		{place: placeIDMap, name: "placeIDMap", create: "takes the clone from the message and maps its ids", mount: true},
-		{place: placeCopyUp, name: "placeCopyUp", create: "copies the covered directory into the tmpfs", mount: true},
-		{place: placeTree, name: "placeTree", create: "clones the source of the mount and sends it", mount: true},
-		{place: placeConsole, name: "placeConsole", create: "takes the terminal's master from the message"},
-		{place: placeMounted, name: "placeMounted", create: "takes the root from the message, runs the hooks prestart, createRuntime and createContainer, finds the executable or the guest, writes the rest of the program"},
-		{
-			place: placeReady, name: "placeReady", create: "checks the working directory, sends terminal and pidfd, saves the record, writes the pid file",
-			exec: "checks the working directory, sends terminal and pidfd, writes the pid file",
-		},
-		{place: placeArmed, name: "placeArmed", create: "leaves: the init no longer dies with create"},
-		{place: placeListener, name: "placeListener", create: "`runh start` gives the listener of the seccomp filter to its agent", exec: "gives the listener of the seccomp filter to its agent"},
-	}
+var syncPoints = [...]syncPoint{
+	{place: placeOutside, name: "placeOutside", create: "moves the process into its cgroup by its pid"},
+	{place: placeUser, name: "placeUser", create: "writes the id maps of the user namespace"},
+	{place: placeTime, name: "placeTime", create: "writes the clock offsets of the time namespace"},
+	{place: placeNetwork, name: "placeNetwork", create: "moves the network devices of the host into the network namespace"},
+	{place: placeCovered, name: "placeCovered", create: "takes the covered directory from the message and gives its mode to the tmpfs", mount: true},
+	{place: placeIDMap, name: "placeIDMap", create: "takes the clone from the message and maps its ids", mount: true},
+	{place: placeCopyUp, name: "placeCopyUp", create: "copies the covered directory into the tmpfs", mount: true},
+	{place: placeTree, name: "placeTree", create: "clones the source of the mount and sends it", mount: true},
+	{place: placeConsole, name: "placeConsole", create: "takes the terminal's master from the message"},
+	{place: placeMounted, name: "placeMounted", create: "takes the root from the message, runs the hooks prestart, createRuntime and createContainer, finds the executable or the guest, writes the rest of the program"},
+	{
+		place: placeReady, name: "placeReady", create: "checks the working directory, sends terminal and pidfd, saves the record, writes the pid file",
+		exec: "checks the working directory, sends terminal and pidfd, writes the pid file",
+	},
+	{place: placeArmed, name: "placeArmed", create: "leaves: the init no longer dies with create"},
+	{place: placeListener, name: "placeListener", create: "`runh start` gives the listener of the seccomp filter to its agent", exec: "gives the listener of the seccomp filter to its agent"},
 }
 
-// allUnknown are the words of a listing that nothing here has a name for.
+// unknown are the words of a listing that nothing here has a name for.
 func (l *listing) unknown() (list []string) {
 	for _, p := range l.Parts {
 		for _, s := range p.Sections {

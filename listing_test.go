@@ -145,12 +145,12 @@ func TestListingGolden(t *testing.T) {
 			t.Errorf("%s: the listing is another one (go test -run TestListing -update, and look at the difference):\n%s", name, firstDifference(string(want), text))
 		}
 	}
-	for _, row := range listingTable() {
+	for _, row := range listingTable {
 		if !used[row.name] {
 			t.Errorf("no golden listing has %s", row.name)
 		}
 	}
-	for _, p := range syncPoints() {
+	for _, p := range syncPoints {
 		if !points[p.name] {
 			t.Errorf("no golden listing comes to %s", p.name)
 		}
@@ -289,7 +289,7 @@ func goldenGuest(t *testing.T, name string) *guest {
 // TestListingKnowsEveryCall: a call that a program makes somewhere in the source has a row in the table.
 func TestListingKnowsEveryCall(t *testing.T) {
 	known := map[string]bool{}
-	for _, row := range listingTable() {
+	for _, row := range listingTable {
 		known["SYS_"+strings.ToUpper(row.name)] = true
 	}
 	sources, err := filepath.Glob("*.go")

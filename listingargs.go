@@ -126,26 +126,24 @@ func asText(l *lister, _ int, v uint64) string {
 	return l.cString(v)
 }
 
-// asTextOf is a text of a length that another argument has.
-func asTextOf(length int) listingKind {
-	return func(l *lister, i int, v uint64) string {
-		n := int(l.o.args[length])
-		switch {
-		case v == errnoAddr:
-			return "{errno, call}"
-		case l.o.deref&(1<<length) != 0:
-			return l.buffer(v)
-		case l.named(v) != "":
-			return l.named(v)
-		case l.o.nr == unix.SYS_WRITE && n == 16:
-			return fmt.Sprintf("{0, %s}", l.place(l.word(v+8)).Name)
-		case l.o.nr == unix.SYS_WRITE && n == listenerSize && l.word(v+8) == placeListener:
-			return fmt.Sprintf("{0, placeListener, SCM_RIGHTS %s}", l.reference(v+32))
-		case !l.inData(v, n):
-			return unknownWord(v)
-		}
-		return quoted(strings.TrimRight(string(l.bytes(v, n)), "\x00"))
+// asData is what is written: the argument after it is the length.
+func asData(l *lister, i int, v uint64) string {
+	n := int(l.o.args[i+1])
+	switch {
+	case v == errnoAddr:
+		return "{errno, call}"
+	case l.o.deref&(1<<(i+1)) != 0:
+		return l.buffer(v)
+	case l.named(v) != "":
+		return l.named(v)
+	case l.o.nr == unix.SYS_WRITE && n == 16:
+		return fmt.Sprintf("{0, %s}", l.place(l.word(v+8)).Name)
+	case l.o.nr == unix.SYS_WRITE && n == listenerSize && l.word(v+8) == placeListener:
+		return fmt.Sprintf("{0, placeListener, SCM_RIGHTS %s}", l.reference(v+32))
+	case !l.inData(v, n):
+		return unknownWord(v)
 	}
+	return quoted(strings.TrimRight(string(l.bytes(v, n)), "\x00"))
 }
 
 // named is memory with a name.
@@ -236,13 +234,23 @@ func showFlags(v uint64, words []listingWord) string {
 	return strings.Join(names, "|")
 }
 
-func asFlags(words []listingWord) listingKind {
-	return func(_ *lister, _ int, v uint64) string { return showFlags(v, words) }
+func asFlags(l *lister, i int, v uint64) string {
+	for _, f := range listingFlags {
+		if f.nr == l.o.nr && f.arg == i {
+			return showFlags(v, f.words)
+		}
+	}
+	return unknownWord(v)
 }
 
-// asOneOf is a number by name.
-func asOneOf(words []listingWord) listingKind {
-	return func(_ *lister, _ int, v uint64) string { return oneWord(v, words) }
+// asName is a number by name.
+func asName(l *lister, i int, v uint64) string {
+	for _, n := range listingNames {
+		if n.nr == l.o.nr && n.arg == i && n.value == v {
+			return n.name
+		}
+	}
+	return unknownWord(v)
 }
 
 func oneWord(v uint64, words []listingWord) string {
@@ -264,15 +272,6 @@ func asSignal(_ *lister, _ int, v uint64) string {
 func asCapability(_ *lister, _ int, v uint64) string {
 	if v < uint64(len(capabilityNames)) {
 		return capabilityNames[v]
-	}
-	return unknownWord(v)
-}
-
-func asRlimit(_ *lister, _ int, v uint64) string {
-	for _, name := range rlimitNames() {
-		if uint64(rlimitNumber(name)) == v {
-			return name
-		}
 	}
 	return unknownWord(v)
 }
@@ -303,7 +302,7 @@ func asOldLimits(l *lister, _ int, v uint64) string {
 }
 
 func asMode(_ *lister, _ int, v uint64) string {
-	return showFlags(v&unix.S_IFMT, fileTypeWords()) + fmt.Sprintf("|%04o", v&^unix.S_IFMT)
+	return showFlags(v&unix.S_IFMT, fileTypeWords) + fmt.Sprintf("|%04o", v&^unix.S_IFMT)
 }
 
 func asDevice(_ *lister, _ int, v uint64) string {
@@ -314,22 +313,22 @@ func asDevice(_ *lister, _ int, v uint64) string {
 }
 
 func asOpenHow(l *lister, _ int, v uint64) string {
-	s := "{" + showFlags(l.word(v), openWords())
+	s := "{" + showFlags(l.word(v), openWords)
 	if mode := l.word(v + 8); mode != 0 {
 		s += fmt.Sprintf(", %04o", mode)
 	}
-	return s + ", " + showFlags(l.word(v+16), resolveWords()) + "}"
+	return s + ", " + showFlags(l.word(v+16), resolveWords) + "}"
 }
 
 func asMountAttr(l *lister, _ int, v uint64) string {
 	var fields []string
 	for i, name := range []string{"set", "clear"} {
 		if w := l.word(v + uint64(8*i)); w != 0 {
-			fields = append(fields, name+" "+showFlags(w, mountAttrWords()))
+			fields = append(fields, name+" "+showFlags(w, mountAttrWords))
 		}
 	}
 	if w := l.word(v + 16); w != 0 {
-		fields = append(fields, "propagation "+showFlags(w, mountWords()))
+		fields = append(fields, "propagation "+showFlags(w, mountWords))
 	}
 	if w := l.word(v + 24); w != 0 {
 		fields = append(fields, "userns "+asFD(l, 0, w))

@@ -83,7 +83,7 @@ func asIntAt(l *lister, _ int, v uint64) string {
 
 // asInterface is struct ifreq with flags.
 func asInterface(l *lister, _ int, v uint64) string {
-	return fmt.Sprintf("{%s, %s}", l.cString(v), showFlags(uint64(l.half(v+16)&0xffff), interfaceWords()))
+	return fmt.Sprintf("{%s, %s}", l.cString(v), showFlags(uint64(l.half(v+16)&0xffff), interfaceWords))
 }
 
 func asWindow(l *lister, _ int, v uint64) string {
@@ -93,7 +93,7 @@ func asWindow(l *lister, _ int, v uint64) string {
 
 // asCloneFlags has the signal of the end in its last byte.
 func asCloneFlags(l *lister, i int, v uint64) string {
-	flags := showFlags(v&^0xff, cloneWords())
+	flags := showFlags(v&^0xff, cloneWords)
 	if signal := v & 0xff; signal != 0 {
 		if flags == "0" {
 			return asSignal(l, i, signal)
@@ -104,7 +104,7 @@ func asCloneFlags(l *lister, i int, v uint64) string {
 }
 
 func asCloneArgs(l *lister, _ int, v uint64) string {
-	s := "{" + showFlags(l.word(v), cloneWords())
+	s := "{" + showFlags(l.word(v), cloneWords)
 	if group := l.word(v + 80); group != 0 {
 		s += ", cgroup " + asFD(l, 0, group)
 	}
@@ -168,40 +168,40 @@ func asSignals(l *lister, _ int, v uint64) string {
 	return unknownWord(l.word(v))
 }
 
-// asBits is a set of numbers, of CPUs by length in bytes (argument 1), of memory
-// nodes by length in bits (argument 2).
-func asBits(length int) listingKind {
-	return func(l *lister, _ int, v uint64) string {
-		if v == 0 {
-			return "NULL"
-		}
-		words := int(l.o.args[length]) / 8
-		if length == 2 {
-			words /= 8
-		}
-		var list []string
-		begin := -1
-		for n := 0; n <= 64*words; n++ {
-			set := n < 64*words && l.word(v+uint64(n/64*8))&(1<<(n%64)) != 0
-			switch {
-			case set && begin < 0:
-				begin = n
-			case !set && begin >= 0:
-				list = append(list, strconv.Itoa(begin))
-				if n-1 > begin {
-					list[len(list)-1] += "-" + strconv.Itoa(n-1)
-				}
-				begin = -1
-			}
-		}
-		return "[" + strings.Join(list, ",") + "]"
+// asCPUs is a set of CPUs, asNodes one of memory nodes.
+func asCPUs(l *lister, _ int, v uint64) string { return l.set(v, int(l.o.args[1])/8) }
+
+func asNodes(l *lister, _ int, v uint64) string {
+	if v == 0 {
+		return "NULL"
 	}
+	return l.set(v, int(l.o.args[2])/64)
+}
+
+// set is a set of small numbers, in words of bits.
+func (l *lister) set(a uint64, words int) string {
+	var list []string
+	begin := -1
+	for n := 0; n <= 64*words; n++ {
+		in := n < 64*words && l.word(a+uint64(n/64*8))&(1<<(n%64)) != 0
+		switch {
+		case in && begin < 0:
+			begin = n
+		case !in && begin >= 0:
+			list = append(list, strconv.Itoa(begin))
+			if n-1 > begin {
+				list[len(list)-1] += "-" + strconv.Itoa(n-1)
+			}
+			begin = -1
+		}
+	}
+	return "[" + strings.Join(list, ",") + "]"
 }
 
 func asScheduler(l *lister, _ int, v uint64) string {
-	fields := []string{oneWord(l.word(v)>>32, policyWords())}
+	fields := []string{oneWord(l.word(v)>>32, policyWords)}
 	if flags := l.word(v + 8); flags != 0 {
-		fields = append(fields, showFlags(flags, schedulerWords()))
+		fields = append(fields, showFlags(flags, schedulerWords))
 	}
 	fields = append(fields, fmt.Sprintf("nice %d", int32(l.half(v+16))), fmt.Sprintf("priority %d", l.half(v+20)))
 	for i, name := range []string{"runtime", "deadline", "period"} {
@@ -214,5 +214,5 @@ func asScheduler(l *lister, _ int, v uint64) string {
 
 func asPriority(_ *lister, _ int, v uint64) string {
 	const class = 7 << ioprioClassShift
-	return showFlags(v&class, priorityWords()) + fmt.Sprintf("|%d", v&^class)
+	return showFlags(v&class, priorityWords) + fmt.Sprintf("|%d", v&^class)
 }
