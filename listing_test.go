@@ -234,6 +234,9 @@ func goldenGuest(t *testing.T, name string) *guest {
 		if err := os.WriteFile(path, make([]byte, 10000), mode); err != nil {
 			t.Fatal(err)
 		}
+		if err := os.Chmod(path, mode); err != nil { // whatever the umask is
+			t.Fatal(err)
+		}
 		f, err := os.Open(path)
 		if err != nil {
 			t.Fatal(err)
