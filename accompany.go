@@ -19,10 +19,7 @@ func (c *creation) runSetup() error {
 		if err != nil {
 			return c.explain(err)
 		}
-		if p.namespaces.fork && c.child == p.pid && p.namespaces.forked.value() != 0 {
-			reapChild(p.pid) // the half that only forked
-			c.child = int(p.namespaces.forked.value())
-		}
+		c.followFork()
 		switch place & 0xff {
 		case placeOutside:
 			err = c.enterLate()
@@ -59,6 +56,15 @@ func (c *creation) runSetup() error {
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// followFork makes the child of the init's fork the one to wait for.
+func (c *creation) followFork() {
+	p := c.init
+	if p.namespaces.fork && c.child == p.pid && p.namespaces.forked.value() != 0 {
+		reapChild(p.pid) // the half that only forked
+		c.child = int(p.namespaces.forked.value())
 	}
 }
 
@@ -175,16 +181,16 @@ func (c *creation) record() error { return c.recordAs(phaseCreated) }
 
 func (c *creation) recordAs(phase string) error {
 	if c.opts.consoleSocket != "" {
-		if err := sendMaster(c.opts.consoleSocket, c.master); err != nil {
+		if err := sendMaster(c.signals, c.opts.consoleSocket, c.master); err != nil {
 			return err
 		}
 	}
 	if c.opts.pidfdSocket != "" {
-		if err := sendPidfd(c.opts.pidfdSocket, c.child); err != nil {
+		if err := sendPidfd(c.signals, c.opts.pidfdSocket, c.child); err != nil {
 			return err
 		}
 	}
-	c.Phase, c.Losses = phase, c.g.losses
+	c.Phase, c.Losses, c.Holder = phase, c.g.losses, 0
 	if err := c.save(); err != nil {
 		return err
 	}

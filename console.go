@@ -6,32 +6,33 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // sendMaster gives a terminal's master to the listener at path: one message
 // with the terminal's name and the descriptor.
-func sendMaster(path string, master int) error {
+func sendMaster(signals *signals, path string, master int) error {
 	n, err := unix.IoctlGetInt(master, unix.TIOCGPTN)
 	if err != nil {
 		return fmt.Errorf("console socket: the terminal has no number: %w", err)
 	}
-	return sendFD("console socket", path, fmt.Sprintf("/dev/pts/%d", n), master)
+	return sendFD(signals, "console socket", path, fmt.Sprintf("/dev/pts/%d", n), master)
 }
 
 // sendPidfd gives a descriptor of the init to the listener at path.
-func sendPidfd(path string, pid int) error {
+func sendPidfd(signals *signals, path string, pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return os.NewSyscallError("pidfd_open", err)
 	}
 	defer unix.Close(fd)
-	return sendFD("pidfd socket", path, "pidfd", fd)
+	return sendFD(signals, "pidfd socket", path, "pidfd", fd)
 }
 
-func sendFD(what, path, name string, fd int) error {
+// sendFD waits for a listener whose queue is full, unless a signal cancels that.
+func sendFD(signals *signals, what, path, name string, fd int) error {
 	const longest = 107 // sun_path, unix(7)
 	if len(path) > longest {
 		return fmt.Errorf("%s %s: the path has %d bytes, a socket's has at most %d", what, path, len(path), longest)
@@ -41,7 +42,18 @@ func sendFD(what, path, name string, fd int) error {
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(s)
-	if err := unix.Connect(s, &unix.SockaddrUnix{Name: path}); err != nil {
+	patience := unix.NsecToTimeval(int64(100 * time.Millisecond))
+	err = unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience)
+	if err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	for err = unix.EAGAIN; err == unix.EAGAIN || err == unix.EINTR; {
+		if cancelled := signals.cancelled(); cancelled != nil {
+			return cancelled
+		}
+		err = unix.Connect(s, &unix.SockaddrUnix{Name: path})
+	}
+	if err != nil {
 		return fmt.Errorf("%s %s: %w", what, path, os.NewSyscallError("connect", err))
 	}
 	if err := unix.Sendmsg(s, []byte(name), unix.UnixRights(fd), nil, 0); err != nil {
@@ -112,52 +124,4 @@ func (t *terminal) end() {
 	if t.saved != nil {
 		unix.IoctlSetTermios(0, unix.TCSETS, t.saved)
 	}
-}
-
-// signalRelay passes on what is sent to us to a process. Go takes a tenth of a
-// millisecond to take over a signal; that happens beside the making of the
-// process, and what comes early waits for it.
-type signalRelay struct {
-	ch    chan os.Signal
-	taken chan struct{}
-}
-
-func takeSignals() *signalRelay {
-	r := &signalRelay{make(chan os.Signal, 64), make(chan struct{})}
-	go func() {
-		signal.Notify(r.ch, relayedSignals()...)
-		close(r.taken)
-	}()
-	return r
-}
-
-// relayedSignals are all but those that are about us: our children, Go's own
-// SIGURG, our job control, a reader of ours that is gone. KILL and STOP cannot
-// be taken; PROF is for Go's profiler, and 32 to 34, which C libraries use
-// inside, Go does not pass on.
-func relayedSignals() (list []os.Signal) {
-	for s := unix.Signal(1); s <= 64; s++ {
-		switch s {
-		case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU,
-			unix.SIGKILL, unix.SIGSTOP, unix.SIGPROF, 32, 33, 34:
-			continue
-		}
-		list = append(list, s)
-	}
-	return list
-}
-
-// relay begins to pass signals on, and window changes to the terminal, if there
-// is one.
-func (r *signalRelay) relay(pid int, t *terminal) {
-	<-r.taken
-	go func() {
-		for s := range r.ch {
-			if s == unix.SIGWINCH && t != nil {
-				t.resize()
-				continue
-			}
-			unix.Kill(pid, s.(unix.Signal))
-		}
-	}()
 }

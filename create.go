@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -46,6 +47,7 @@ func cmdCreate(g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
+	g.takeSignals(false)
 	c, err := create(g, opts, nil, true)
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*c
 	// The init dies with this thread until it is armed.
 	runtime.LockOSThread()
 	c := &creation{g: g, opts: opts, facts: thisHost(), from: from, master: -1}
-	for _, step := range []func() error{
+	if err := c.take(
 		c.readBundle,
 		func() error { return c.checkTerminal(detached) },
 		c.claim,
@@ -73,27 +75,33 @@ func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*c
 		c.wakeKeeper,
 		c.arm,
 		c.limitCPU,
-	} {
-		if err := c.step(step); err != nil {
-			c.rollback()
-			return nil, err
-		}
+	); err != nil {
+		return nil, err
 	}
 	g.tellLosses()
 	return c, nil
 }
 
-// step does one, and leaves nothing behind even if that panics.
-func (c *creation) step(do func() error) error {
+// take goes through the steps. Whatever ends it early, an error, a signal or a
+// panic, what has been made is undone.
+func (c *creation) take(steps ...func() error) (err error) {
 	done := false
 	defer func() {
 		if !done {
 			c.rollback()
 		}
 	}()
-	err := withinProgram(do)
+	for _, step := range steps {
+		err := withinProgram(step)
+		if cancelled := c.g.signals.cancelled(); cancelled != nil {
+			err = cancelled // whatever a step has made of that
+		}
+		if err != nil {
+			return err
+		}
+	}
 	done = true
-	return err
+	return nil
 }
 
 // rollback undoes what has been done, last first.
@@ -209,6 +217,9 @@ func (c *creation) checkTerminal(detached bool) error {
 // claim takes the ID, and leaves enough on disk for `delete --force` to undo
 // whatever follows, should this process be killed.
 func (c *creation) claim() error {
+	if err := c.g.signals.begin(); err != nil {
+		return err
+	}
 	made, err := claimContainer(c.g, c.opts.id)
 	if err != nil {
 		return err
@@ -223,6 +234,7 @@ func (c *creation) claim() error {
 	made.OCIVersion = specs.Version
 	made.Bundle, made.Rootfs = c.opts.bundle, c.init.rootfs
 	made.Kind = "linux"
+	made.Holder = os.Getpid()
 	made.CallersKeyring = c.opts.noNewKeyring
 	made.Owner = ownerName(os.Geteuid())
 	made.Annotations = c.spec.Annotations
@@ -300,6 +312,7 @@ func (c *creation) startInit() error {
 	if p.stub, err = newStub(0, 1, 2); err != nil {
 		return err
 	}
+	p.signals = c.signals
 	c.onFailure(p.stub.close)
 	p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
 	defer p.namespaces.close()
@@ -316,8 +329,8 @@ func (c *creation) startInit() error {
 	err = p.startIn(p.cgroup, sys)
 	if c.child = p.pid; c.child != 0 {
 		c.onFailure(func() {
-			unix.Kill(c.child, unix.SIGKILL)
-			reapChild(c.child)
+			c.followFork() // an init that was not waited for may have come so far
+			endChild(c.child, killTime)
 			p.cgroup.killAll(unix.SIGKILL)
 		})
 	}
@@ -350,6 +363,15 @@ func writePidFile(path string, pid int) error {
 		return fmt.Errorf("pid file: %w", err)
 	}
 	return nil
+}
+
+// endChild kills a child of ours. One that does not die within the time hangs in
+// the kernel; the last of its parents reaps it.
+func endChild(pid int, limit time.Duration) {
+	unix.Kill(pid, unix.SIGKILL)
+	if exits(pid, limit) {
+		reapChild(pid)
+	}
 }
 
 func reapChild(pid int) (status unix.WaitStatus) {

@@ -21,13 +21,10 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 	if _, err := os.Stat(filepath.Join(o.criu.imagePath, criuName)); err != nil {
 		return fmt.Errorf("%s holds no checkpoint: neither %s nor criu's %s is there", o.criu.imagePath, manifestName, criuName)
 	}
-	var signals *signalRelay
-	if !o.detach {
-		signals = takeSignals()
-	}
+	g.takeSignals(!o.detach)
 	runtime.LockOSThread() // for the mount namespace of this thread, and what it starts
 	c := &creation{g: g, opts: o.createOptions, facts: thisHost(), master: -1}
-	for _, step := range []func() error{
+	if err := c.take(
 		c.readBundle,
 		func() error { return c.checkTerminal(o.detach) },
 		func() error { return checkCriuNamespaces(c.spec) },
@@ -35,11 +32,8 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 		c.makeBirthplace,
 		func() error { return c.criuRestore(o) },
 		func() error { return c.runPoststart(c.spec) },
-	} {
-		if err := step(); err != nil {
-			c.rollback()
-			return err
-		}
+	); err != nil {
+		return err
 	}
 	c.container.close()
 	if o.detach {
@@ -49,7 +43,7 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 	if c.master >= 0 {
 		t = attachTerminal(c.master)
 	}
-	signals.relay(c.Pid, t)
+	g.signals.relay(c.Pid, t)
 	status := waitFor(c.Pid)
 	if t != nil {
 		t.end()
@@ -118,6 +112,9 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 			call.opts.message(criuCgroupRoot, m) // instead of the saved container's
 		}
 	}
+	call.signals = c.signals
+	// What criu has made so far is not left to it: its own end may come before its cleaning up.
+	c.onFailure(func() { c.init.cgroup.killAll(unix.SIGKILL) })
 	call.started = func(pid int) error { return c.enterCgroups(pid, o.criu.manageCgroups == "ignore") }
 	call.notify = func(script string, pid, fd int) error { return c.hearCriu(script, pid, fd, kept) }
 	pid, err := call.run(c.g)

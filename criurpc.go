@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,7 @@ type criuCall struct {
 	name    string // of kind, for people
 	opts    protoMessage
 	log     string
+	signals *signals
 	files   []*os.File                             // criu's descriptors from criuFirstFD on
 	started func(pid int) error                    // criu runs, and waits for the request
 	notify  func(script string, pid, fd int) error // criu waits for the end of it; fd is -1 or ours
@@ -114,6 +116,9 @@ func (c *criuCall) run(g *globals) (pid int, err error) {
 	a, err := c.talk(pair[0], p.Pid)
 	if err != nil {
 		unix.Shutdown(pair[0], unix.SHUT_RDWR) // it gives up and cleans up
+		if c.signals.cancelled() != nil && !exits(p.Pid, criuGrace) {
+			p.Kill()
+		}
 	}
 	status, waitErr := p.Wait()
 	switch {
@@ -133,6 +138,9 @@ func (c *criuCall) run(g *globals) (pid int, err error) {
 	return 0, fmt.Errorf("criu %s: %s, see %s", c.name, why, c.log)
 }
 
+// criuGrace is the time that criu has to clean up when a signal cancels a restore.
+const criuGrace = 500 * time.Millisecond
+
 // errCriuGone is for a conversation that ends in the middle; criu's exit status says why.
 var errCriuGone = errors.New("criu has ended without an answer")
 
@@ -149,6 +157,9 @@ func (c *criuCall) talk(socket, pid int) (*criuAnswer, error) {
 		return nil, errCriuGone
 	}
 	for {
+		if _, err := c.signals.await(time.Time{}, socket); err != nil {
+			return nil, err
+		}
 		msg, fd, err := receiveMessage(socket)
 		if err != nil || len(msg) == 0 {
 			return nil, errCriuGone

@@ -21,8 +21,10 @@ func cmdDelete(g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := openContainer(g, opts.id)
+	c, err := lockContainer(g, opts.id, opts.force)
 	switch {
+	case errors.Is(err, errCreating):
+		return fmt.Errorf("cannot delete container %s that is not stopped: %s", opts.id, phaseCreating)
 	case errors.Is(err, errNotExist) && opts.force:
 		return nil // callers send a second delete to make sure
 	case errors.Is(err, errBroken) && opts.force:

@@ -61,7 +61,7 @@ func (c *container) offerLease() error {
 		return err
 	}
 	defer unix.Close(conn)
-	return readAnswer(conn)
+	return c.readAnswer(conn)
 }
 
 // askWithLease is a word for the keeper, from `runh start`, with the lease and the socket where there is a network.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -328,6 +329,8 @@ func outputOf(argv ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	limit := time.AfterFunc(probeLimit, func() { p.Kill() })
+	defer limit.Stop()
 	out, err := io.ReadAll(io.LimitReader(r, 1<<20))
 	state, werr := p.Wait()
 	if err = errors.Join(err, werr); err == nil && !state.Success() {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -19,19 +20,23 @@ import (
 // execFailed is the exit code of an exec that did not come to its process.
 const execFailed = 255
 
+// execEndTime is how long an exec that fails waits for the end of its process: a
+// frozen one dies of SIGKILL only when the container is resumed.
+const execEndTime = time.Second / 2
+
 func cmdExec(g *globals, args []string) error {
 	opts, err := parseExec(args)
 	if errors.Is(err, errHelp) {
 		return err
 	}
 	if err == nil {
-		var signals *signalRelay
-		if !opts.detach {
-			signals = takeSignals()
-		}
+		g.takeSignals(!opts.detach)
 		var e *execution
 		if e, err = startExec(g, opts); err == nil {
-			return e.follow(signals)
+			return e.follow(g.signals)
+		}
+		if cancelled := g.signals.cancelled(); cancelled != nil {
+			return cancelled
 		}
 	}
 	return exitError{code: execFailed, err: fmt.Errorf("exec failed: %w", err)}
@@ -42,7 +47,8 @@ type execution struct {
 	processPlan
 	opts   execOptions
 	child  int
-	master int // the terminal's master, or -1
+	forked *sibling // the child of the stub's fork, which takes its place; nil: it does not fork
+	master int      // the terminal's master, or -1
 	stdio  [3]int
 	hook   *specs.Hook          // a startContainer hook, which is started here, too; nil: none
 	status specs.ContainerState // the container's, for an agent
@@ -116,10 +122,6 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 	}
 	e.process.User.AdditionalGids = settableGroups(e.process.User, c.Pid, g.lossf)
 	if err := withinProgram(func() error { return e.launch(c) }); err != nil {
-		if e.child != 0 {
-			unix.Kill(e.child, unix.SIGKILL)
-			reapChild(e.child)
-		}
 		return err
 	}
 	g.tellLosses()
@@ -164,6 +166,7 @@ func (e *execution) launch(c *container) error {
 		return err
 	}
 	defer e.close()
+	e.signals = c.signals
 	e.oomScore, e.warn = p.OOMScoreAdj, e.warnf
 	group := openCgroup(c.Cgroup)
 	if len(e.opts.cgroup) == 0 {
@@ -192,28 +195,44 @@ func (e *execution) launch(c *container) error {
 	for _, t := range tasks {
 		in.tasks = append(in.tasks, int(t.Fd()))
 	}
-	forked, err := e.writeExec(in, exe.path, env)
-	if err != nil {
+	if e.forked, err = e.writeExec(in, exe.path, env); err != nil {
 		return err
 	}
 	if err := e.startOn(); err != nil {
 		return err
 	}
+	if err := c.signals.begin(); err != nil {
+		return err
+	}
+	started := false
+	defer func() { // an error, a signal or a panic
+		if !started && e.child != 0 {
+			e.followFork()
+			endChild(e.child, execEndTime)
+		}
+	}()
 	err = e.startIn(group, &syscall.SysProcAttr{})
 	if e.child = e.pid; err != nil {
 		return err
 	}
-	return e.accompany(c, group, forked)
+	err = e.accompany(c, group)
+	started = err == nil
+	return err
+}
+
+// followFork makes the child of the stub's fork the one to wait for.
+func (e *execution) followFork() {
+	if e.forked != nil && e.child == e.pid && e.forked.value() != 0 {
+		reapChild(e.pid)
+		e.child = int(e.forked.value())
+	}
 }
 
 // accompany is the parent's side of launch once the stub runs.
-func (e *execution) accompany(c *container, group *cgroup, forked *sibling) error {
+func (e *execution) accompany(c *container, group *cgroup) error {
 	for {
 		place, err := e.wait()
-		if forked != nil && e.child == e.pid && forked.value() != 0 {
-			reapChild(e.pid)
-			e.child = int(forked.value())
-		}
+		e.followFork()
 		if err != nil {
 			return e.startError(err)
 		}
@@ -241,12 +260,12 @@ func (e *execution) accompany(c *container, group *cgroup, forked *sibling) erro
 		return err
 	}
 	if e.opts.consoleSocket != "" {
-		if err := sendMaster(e.opts.consoleSocket, e.master); err != nil {
+		if err := sendMaster(e.signals, e.opts.consoleSocket, e.master); err != nil {
 			return err
 		}
 	}
 	if e.opts.pidfdSocket != "" {
-		if err := sendPidfd(e.opts.pidfdSocket, e.child); err != nil {
+		if err := sendPidfd(e.signals, e.opts.pidfdSocket, e.child); err != nil {
 			return err
 		}
 	}
@@ -291,7 +310,7 @@ func (e *execution) passListener(c *container) error {
 }
 
 // follow stays with the process, unless it is detached, and ends as it does.
-func (e *execution) follow(signals *signalRelay) error {
+func (e *execution) follow(signals *signals) error {
 	if e.opts.detach {
 		return nil
 	}

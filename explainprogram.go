@@ -239,7 +239,7 @@ func (c *creation) listHooks(l *listing) error {
 	if h == nil {
 		return nil
 	}
-	r := hookRun{cwd: c.opts.bundle}
+	r := hookRun{cwd: c.opts.bundle, tied: true}
 	list := func(kind string, hooks []specs.Hook) error {
 		r.kind = kind
 		for i := range hooks {
@@ -253,7 +253,7 @@ func (c *creation) listHooks(l *listing) error {
 	err := errors.Join(list("prestart", h.Prestart), list("createRuntime", h.CreateRuntime))
 	r.cwd, r.join = c.init.rootfs, 1
 	err = errors.Join(err, list("createContainer", h.CreateContainer))
-	r.cwd, r.join = c.opts.bundle, 0
+	r.cwd, r.join, r.tied = c.opts.bundle, 0, false
 	err = errors.Join(err, list("poststart", h.Poststart))
 	r.gone = true // the bundle may be
 	if err = errors.Join(err, list("poststop", h.Poststop)); err != nil {

@@ -237,7 +237,7 @@ func (c *container) loadState() error {
 	if err != nil && !errors.Is(err, unix.EPIPE) {
 		return err
 	}
-	if why := readAnswer(conn); why != nil || err != nil { // the keeper knows why nobody read on
+	if why := c.readAnswer(conn); why != nil || err != nil { // the keeper knows why nobody read on
 		return why
 	}
 	c.Hermit.Incoming = false

@@ -174,8 +174,8 @@ The cgroup, mounts, network links and the record go; the bundle stays. A created
 container that was not started is ended first.
 
 flags:
-  -f, --force   kill it first; also removes what a killed create left, and an
-                ID that does not exist is no error
+  -f, --force   kill it first; also ends a create that hangs, removes what a
+                killed create left, and an ID that does not exist is no error
 `
 
 const helpSpec = `runh spec [flags] - write a starting config.json

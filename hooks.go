@@ -45,7 +45,10 @@ type hookRun struct {
 	state specs.State
 	cwd   string
 	gone  bool // cwd may not exist any more: a caller can remove the bundle before it deletes the container
+	tied  bool // a hook dies with this thread
 	join  int  // a process whose namespaces the hooks enter, or 0
+
+	signals *signals // those that end a hook
 
 	// inside starts a hook as a process of the container's, nil: a hook is the host's
 	inside func(h *specs.Hook, in, out int) (pid int, err error)
@@ -94,6 +97,7 @@ func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
 		return 0, err
 	}
 	defer s.close()
+	s.signals = r.signals
 	defer s.closeLent()
 	var flags uint64
 	if r.join != 0 {
@@ -115,7 +119,7 @@ func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
 		pid = int(forked.value())
 	}
 	if !errors.Is(err, errStubDied) {
-		reapChild(pid)
+		endHook(pid)
 		return 0, err
 	}
 	return pid, nil
@@ -149,6 +153,9 @@ func (r *hookRun) write(s *stub, h *specs.Hook, flags uint64) (forked *sibling, 
 	s.at("prepare")
 	s.closeOthers()
 	s.call(unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+	if r.tied {
+		s.dieWithParent()
+	}
 	s.call(unix.SYS_SETSID) // so that a timeout ends what the hook has started, too
 	s.at("chdir to %s", r.cwd)
 	chdir := s.call(unix.SYS_CHDIR, r.cwd)
@@ -162,14 +169,19 @@ func (r *hookRun) write(s *stub, h *specs.Hook, flags uint64) (forked *sibling, 
 
 // result waits for the hook's end, and makes an error of a bad one.
 func (r *hookRun) result(h *specs.Hook, pid, out int) error {
+	var limit time.Duration
+	var deadline time.Time
 	if h.Timeout != nil {
-		limit := time.Duration(*h.Timeout) * time.Second
-		if !exits(pid, limit) {
-			unix.Kill(-pid, unix.SIGKILL)
-			unix.Kill(pid, unix.SIGKILL)
-			reapChild(pid)
-			return fmt.Errorf("timeout of %v exceeded%s", limit, lastWords(out))
-		}
+		limit = time.Duration(*h.Timeout) * time.Second
+		deadline = time.Now().Add(limit)
+	}
+	switch ended, err := r.signals.awaitEnd(deadline, pid); {
+	case err != nil:
+		endHook(pid)
+		return err
+	case !ended:
+		endHook(pid)
+		return fmt.Errorf("timeout of %v exceeded%s", limit, lastWords(out))
 	}
 	status := reapChild(pid)
 	switch {
@@ -179,6 +191,12 @@ func (r *hookRun) result(h *specs.Hook, pid, out int) error {
 		return fmt.Errorf("exit status %d%s", status.ExitStatus(), lastWords(out))
 	}
 	return nil
+}
+
+// endHook kills a hook with what it has started.
+func endHook(pid int) {
+	unix.Kill(-pid, unix.SIGKILL)
+	endChild(pid, killTime)
 }
 
 func hookArgs(h *specs.Hook) []string {
@@ -284,7 +302,7 @@ func (c *creation) runCreateHooks() error {
 		return err
 	}
 	state := c.hookState(specs.StateCreated, pidInside(c.Pid))
-	createContainer := hookRun{kind: "createContainer", hooks: c.spec.Hooks.CreateContainer, state: state, cwd: c.Rootfs, join: c.Pid}
+	createContainer := hookRun{kind: "createContainer", hooks: c.spec.Hooks.CreateContainer, state: state, cwd: c.Rootfs, join: c.Pid, tied: true, signals: c.signals}
 	return createContainer.run()
 }
 
@@ -293,11 +311,11 @@ func (c *creation) runRuntimeHooks() error {
 	h := c.spec.Hooks
 	state := c.hookState(specs.StateCreated, c.Pid)
 	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
-	prestart := hookRun{kind: "prestart", hooks: h.Prestart, state: state, cwd: c.Bundle}
+	prestart := hookRun{kind: "prestart", hooks: h.Prestart, state: state, cwd: c.Bundle, tied: true, signals: c.signals}
 	if err := prestart.run(); err != nil {
 		return err
 	}
-	createRuntime := hookRun{kind: "createRuntime", hooks: h.CreateRuntime, state: state, cwd: c.Bundle}
+	createRuntime := hookRun{kind: "createRuntime", hooks: h.CreateRuntime, state: state, cwd: c.Bundle, tied: true, signals: c.signals}
 	return createRuntime.run()
 }
 
@@ -308,9 +326,12 @@ func (c *container) runStartHooks(g *globals, spec *specs.Spec) error {
 	if spec.Hooks == nil || len(spec.Hooks.StartContainer) == 0 {
 		return nil
 	}
+	if err := c.saveHolder(); err != nil {
+		return err
+	}
 	runtime.LockOSThread() // the hook dies with this thread until it runs
 	defer runtime.UnlockOSThread()
-	r := hookRun{kind: "startContainer", hooks: spec.Hooks.StartContainer, state: c.hookState(specs.StateCreated, pidInside(c.Pid))}
+	r := hookRun{kind: "startContainer", hooks: spec.Hooks.StartContainer, state: c.hookState(specs.StateCreated, pidInside(c.Pid)), signals: c.signals}
 	r.inside = func(h *specs.Hook, in, out int) (int, error) {
 		e := newExecution(execOptions{id: c.ID, detach: true})
 		e.hook, e.stdio, e.status = h, [3]int{in, out, out}, specs.StateCreated
@@ -324,10 +345,14 @@ func (c *container) runStartHooks(g *globals, spec *specs.Spec) error {
 }
 
 func (c *container) runPoststart(spec *specs.Spec) error {
-	if spec.Hooks == nil {
+	if spec.Hooks == nil || len(spec.Hooks.Poststart) == 0 {
 		return nil
 	}
-	r := hookRun{kind: "poststart", hooks: spec.Hooks.Poststart, state: c.hookState(specs.StateRunning, c.Pid), cwd: c.Bundle}
+	if err := c.saveHolder(); err != nil {
+		return err
+	}
+	r := hookRun{kind: "poststart", hooks: spec.Hooks.Poststart, state: c.hookState(specs.StateRunning, c.Pid), cwd: c.Bundle, signals: c.signals}
+	defer c.signals.endHook()()
 	return r.run()
 }
 
@@ -338,10 +363,13 @@ func (c *container) runPoststop(g *globals, spec *specs.Spec) {
 		return
 	}
 	for i, h := range spec.Hooks.Poststop {
-		r := hookRun{kind: "poststop", hooks: []specs.Hook{h}, first: i, state: c.hookState(specs.StateStopped, 0), cwd: c.Bundle, gone: true}
+		r := hookRun{kind: "poststop", hooks: []specs.Hook{h}, first: i, state: c.hookState(specs.StateStopped, 0), cwd: c.Bundle, gone: true, signals: c.signals}
+		c.signals.answered()
+		done := c.signals.endHook()
 		if err := r.run(); err != nil {
 			g.warnf("%v", err)
 		}
+		done()
 	}
 }
 

@@ -138,7 +138,7 @@ func (c *creation) mapFor(maps idMaps, m *mountRequest) (int, error) {
 	if len(maps) >= inheritedTrees { // each can have its own
 		maps.forget()
 	}
-	ns, err := mapNamespace(uids, gids)
+	ns, err := mapNamespace(uids, gids, c.signals)
 	if err == nil {
 		maps[key] = ns
 	}
@@ -169,19 +169,19 @@ func (m idMaps) close() {
 
 // mapNamespace makes a user namespace that has these maps and nobody in it: its
 // only inhabitant is gone when this returns.
-func mapNamespace(uids, gids []specs.LinuxIDMapping) (int, error) {
+func mapNamespace(uids, gids []specs.LinuxIDMapping, signals *signals) (int, error) {
 	s, err := newStub(0, 1, 2)
 	if err != nil {
 		return -1, err
 	}
 	defer s.close()
+	s.signals = signals
 	s.writeMapNamespace()
 	if err := s.start(nil); err != nil {
 		return -1, err
 	}
 	defer func() {
-		unix.Kill(s.pid, unix.SIGKILL)
-		reapChild(s.pid)
+		endChild(s.pid, killTime)
 	}()
 	if err := s.expect(placeUser); err != nil {
 		return -1, err

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -112,7 +113,7 @@ func (c *creation) wakeKeeper() error {
 		return c.explain(err)
 	}
 	if c.launching > 0 {
-		err := readAnswer(c.launching)
+		err := c.readAnswer(c.launching)
 		unix.Close(c.launching)
 		var step *stepError
 		if errors.As(err, &step) { // else the keeper knows more
@@ -127,6 +128,9 @@ func (c *creation) wakeKeeper() error {
 func (s *stub) awaitKeeper() error {
 	var said []byte
 	for {
+		if _, err := s.signals.await(time.Time{}, s.sync); err != nil {
+			return err
+		}
 		var msg [4096]byte
 		n, err := ignoringEINTR(func() (int, error) { return unix.Read(s.sync, msg[:]) })
 		switch {

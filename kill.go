@@ -44,6 +44,9 @@ func cmdKill(g *globals, args []string) error {
 // the kernel would leave them alive. Nothing frozen can die on cgroup v1, so SIGKILL thaws.
 func (c *container) kill(sig unix.Signal, all bool) error {
 	if !all {
+		if status, err := c.status(); err == nil && status == phaseCreating {
+			return errCreating
+		}
 		if c.Phase == phaseCreating {
 			return errNotRunning
 		}

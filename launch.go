@@ -130,7 +130,7 @@ func (c *container) launchVMM(g *globals) error {
 	defer a.close()
 	conn, err := c.sendLaunch(a)
 	if err == nil {
-		err = readAnswer(conn)
+		err = c.readAnswer(conn)
 		unix.Close(conn)
 	}
 	if err != nil {

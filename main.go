@@ -54,6 +54,8 @@ type globals struct {
 	quietStderr bool
 	// started names this command's --debug-log file.
 	started time.Time
+	// signals are taken while the command makes something; nil: none are, see cancel.go.
+	signals *signals
 	// losses are what lossf has noted.
 	losses []string
 }

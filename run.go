@@ -23,10 +23,7 @@ func runContainer(g *globals, opts runOptions, from *savedGuest) error {
 		// What outlives its parent inside a shared pid namespace is ours to reap.
 		unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
-	var signals *signalRelay
-	if !opts.detach {
-		signals = takeSignals()
-	}
+	g.takeSignals(!opts.detach)
 	opts.run = true
 	c, err := create(g, opts.createOptions, from, opts.detach)
 	if err != nil {
@@ -35,7 +32,7 @@ func runContainer(g *globals, opts runOptions, from *savedGuest) error {
 	if opts.detach {
 		return c.detached(g)
 	}
-	return c.attached(g, signals, opts.keep)
+	return c.attached(g, opts.keep)
 }
 
 // detached starts the container and leaves it alone.
@@ -50,20 +47,21 @@ func (c *creation) detached(g *globals) error {
 		return err
 	}
 	c.container.close()
+	g.signals.end()
 	c.finishTemplate(g)
 	ready.wait(c.Pid, c.Pid)
 	return nil
 }
 
 // attached starts the container and stays with it.
-func (c *creation) attached(g *globals, signals *signalRelay, keep bool) error {
+func (c *creation) attached(g *globals, keep bool) error {
 	var t *terminal
 	if c.master >= 0 {
 		t = attachTerminal(c.master)
 		c.master = -1
 	}
 	runtime.UnlockOSThread() // the init no longer depends on this thread
-	signals.relay(c.child, t)
+	g.signals.forProcess(c.child, t)
 	ready, err := c.expectReady()
 	told := make(chan bool)
 	if err == nil {

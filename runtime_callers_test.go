@@ -235,6 +235,20 @@ func TestPreservedDescriptors(t *testing.T) {
 func TestCreateKilled(t *testing.T) {
 	r := newRT(t)
 	r.onlyRunh("runc 1.1 leaves all its cgroups when killed in the middle third")
+	r.endCreates(50, func(c *ctr) []string {
+		var errors []string
+		for range 2 {
+			if res := r.do("delete", "--force", c.id); res.code != 0 {
+				errors = append(errors, fmt.Sprintf("delete --force: exit code %d, %s", res.code, res.err))
+			}
+		}
+		return errors
+	}, syscall.SIGKILL)
+}
+
+// endCreates ends so many creates by the signals, in turn, at random points. Nothing may be left when after has done its part.
+func (r *rt) endCreates(count int, after func(c *ctr) []string, signals ...syscall.Signal) {
+	r.Helper()
 	c := r.bundle([]string{"sleep", "1000"})
 	estimate := c.tryCreate().took // of how long a create lasts just now, on a machine that does other things, too
 	r.do("delete", "--force", c.id).ok()
@@ -242,36 +256,46 @@ func TestCreateKilled(t *testing.T) {
 	c.stdin.Close()
 	rnd := rand.New(rand.NewPCG(1, uint64(os.Getpid())))
 	failed := 0
-	for killed, tries := 0, 0; killed < 50; tries++ {
-		if tries == 250 {
-			t.Fatalf("only %d of %d creates could be killed before they were over", killed, tries)
+	for killed, tries := 0, 0; killed < count; tries++ {
+		if tries == 5*count {
+			r.Fatalf("only %d of %d creates could be killed before they were over", killed, tries)
 		}
+		os.Remove(c.dir + "/pid")
+		said, err := os.Create(r.dir + "/said") // no pipe: a container that was made would hold it
+		r.must(err)
 		cmd := r.cmd("create", "--bundle", c.dir, "--pid-file", c.dir+"/pid", c.id)
+		cmd.Stderr = said
 		r.must(cmd.Start())
-		after := time.Duration(rnd.Int64N(int64(estimate)))
-		time.Sleep(after)
-		cmd.Process.Signal(syscall.SIGKILL)
-		if cmd.Wait() == nil {
+		said.Close()
+		wait := time.Duration(rnd.Int64N(int64(estimate)))
+		time.Sleep(wait)
+		sig := signals[killed%len(signals)]
+		cmd.Process.Signal(sig)
+		cmd.Wait()
+		var problems []string
+		code := rtExit(cmd.ProcessState.Sys().(syscall.WaitStatus))
+		if code == 0 {
 			estimate = estimate * 9 / 10
+			r.do("delete", "--force", c.id).ok()
 		} else {
 			estimate = estimate * 51 / 50
 			killed++
+			problems = after(c)
 		}
-		if res := r.do("delete", "--force", c.id); res.code != 0 {
-			t.Errorf("killed after %v: delete --force: exit code %d, %s", after, res.code, res.err)
+		if code != 0 && code != 128+int(sig) {
+			problems = append(problems, fmt.Sprintf("exit code %d, want %d; stderr %q", code, 128+int(sig), rtReadOr(r.dir+"/said")))
 		}
-		r.do("delete", "--force", c.id).ok()
 		var left []string
 		for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 			if left = r.leftovers(); len(left) == 0 {
 				break
 			}
 		}
-		if len(left) != 0 {
-			t.Errorf("killed after %v, deleted by force: left %q", after, left)
+		if problems = append(problems, left...); len(problems) != 0 {
+			r.Errorf("%v after %v: %q", sig, wait, problems)
 			r.sweepKernel()
 			if failed++; failed == 3 {
-				t.Fatal("no more of this")
+				r.Fatal("no more of this")
 			}
 			os.RemoveAll(filepath.Join(r.root, c.id))
 		}

@@ -36,7 +36,7 @@ func vmMachines() []vmMachine {
 	return []vmMachine{
 		{name: "cgroup v2", cgroup: "v2", tests: kernel + " TestCgroupOracle TestCgroupStats TestResources TestPidsZero TestPidsForOne TestCPULast TestLimitsBite TestDeviceRulesBite TestDeviceFilterLoads TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestDiesWhole TestTwentyRuns"},
 		{name: "cgroup v1 and v2", cgroup: "hybrid", criu: true, tests: kernel + " TestPidsForOne TestCPULast TestResources TestBornInCgroup TestCgroupNamespace TestCgroupOwner TestExecCgroup TestCriu"},
-		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestDeleteKilled" + limits + commands},
+		{name: "systemd", systemd: true, tests: "TestSystemd TestSystemdUser TestCreateKilled TestCreateCancelled TestHookCancelled TestCreateHangs TestDeleteKilled" + limits + commands},
 		{name: "systemd and cgroup v1", systemd: true, cgroup: "hybrid", tests: "TestSystemd" + limits},
 		{name: "criu", cgroup: "v2", criu: true, tests: "TestCriu TestCriuPreDump TestCriuAttached TestCriuTerminal TestCriuStdio TestCriuMounts TestCriuMountsAgain TestCriuSpec TestCriuNetwork TestCriuPod TestCriuFailures " +
 			"TestCriuFileLocks TestCriuLinkRemap TestCriuExternalSocket TestCriuAutoDedup TestCriuPageServer TestCriuLazyPages"},

@@ -79,7 +79,7 @@ func (c *container) informAgent(s *specs.LinuxSeccomp, status specs.ContainerSta
 		Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: pid, Metadata: s.ListenerMetadata,
 		State: c.hookState(status, c.Pid),
 	}
-	err := sendFD("seccomp agent", s.ListenerPath, string(encodeJSON(&state, "")), listener)
+	err := sendFD(c.signals, "seccomp agent", s.ListenerPath, string(encodeJSON(&state, "")), listener)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ECONNREFUSED) {
 		// Not the kernel's words: dockerd takes these for a missing program.
 		return fmt.Errorf("failed to connect with seccomp agent %s: nobody listens there", s.ListenerPath)

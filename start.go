@@ -20,7 +20,11 @@ func cmdStart(g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
+	g.takeSignals(false)
 	c, err := openContainer(g, id)
+	if errors.Is(err, errCreating) {
+		return errors.New("cannot start a container in the creating state")
+	}
 	if err != nil {
 		return err
 	}
@@ -33,6 +37,9 @@ func cmdStart(g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := g.signals.begin(); err != nil {
+		return err
+	}
 	if err := c.start(g, spec); err != nil {
 		var hook *hookError
 		if errors.As(err, &hook) { // runtime.md, lifecycle steps 7 and 9: go on at step 12, destroy it, and then the poststop hooks
@@ -41,6 +48,7 @@ func cmdStart(g *globals, args []string) error {
 		return err
 	}
 	c.close() // others may delete it while we wait
+	g.signals.end()
 	c.finishTemplate(g)
 	ready.wait(c.Pid, c.Pid)
 	return nil
@@ -92,6 +100,9 @@ func (c *container) begin(g *globals, spec *specs.Spec) error {
 	if err := c.loadState(); err != nil {
 		return err
 	}
+	if err := c.signals.settle(); err != nil {
+		return err
+	}
 	if c.Hermit != nil && c.Hermit.Template != nil {
 		var err error
 		if c.pending, err = c.letPointGo(); err != nil {
@@ -124,9 +135,15 @@ func (c *container) letGo(g *globals, spec *specs.Spec) error {
 		return errors.New("cannot start a container that has stopped")
 	}
 	defer unix.Close(s)
+	if _, err := c.signals.await(time.Time{}, s); err != nil {
+		return err
+	}
 	msg, received, err := receiveMessage(s)
 	if err == nil && len(msg) == listenerSize && binary.NativeEndian.Uint64(msg) == 0 {
 		if err = c.passListener(spec, s, msg, received); err != nil {
+			return err
+		}
+		if _, err := c.signals.await(time.Time{}, s); err != nil {
 			return err
 		}
 		msg, _, err = receiveMessage(s)
@@ -167,7 +184,7 @@ func (c *container) letGuestGo() error {
 		return errors.New("cannot start a container that has stopped")
 	}
 	defer unix.Close(s)
-	msg, err := receiveWithin(s, answerLimit)
+	msg, err := c.receiveAnswer(s)
 	switch {
 	case err == nil && string(msg) == answerRuns:
 		return nil
@@ -183,9 +200,21 @@ func (c *container) letGuestGo() error {
 const keeperEndTime = 2 * time.Second
 
 // readAnswer waits for the end of a connection to the start socket of a guest.
-func readAnswer(s int) error {
-	msg, err := receiveWithin(s, answerLimit)
+func (c *container) readAnswer(s int) error {
+	msg, err := c.receiveAnswer(s)
 	return heard(msg, err)
+}
+
+// receiveAnswer waits for one that QEMU is part of.
+func (c *container) receiveAnswer(s int) ([]byte, error) {
+	switch ready, err := c.signals.await(time.Now().Add(answerLimit), s); {
+	case err != nil:
+		return nil, err
+	case !ready:
+		return nil, unix.EAGAIN
+	}
+	msg, _, err := receiveMessage(s)
+	return msg, err
 }
 
 // heard reads what the init, the VMM's process or the keeper says.
@@ -193,6 +222,8 @@ func heard(msg []byte, err error) error {
 	switch {
 	case err == unix.EAGAIN:
 		return fmt.Errorf("QEMU has not answered within %v", answerLimit)
+	case errors.As(err, &exitError{}): // a signal has cancelled the wait
+		return err
 	case err != nil:
 		return fmt.Errorf("the container's init died before its program ran: %w", err)
 	case len(msg) == 0:

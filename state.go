@@ -4,8 +4,7 @@
 // The contract:
 //   - The record is replaced by rename, so a reader sees a whole one, old or
 //     new, and needs no lock: "state" never waits for a long create.
-//   - A command that changes a container holds the lock, a flock on the
-//     directory itself: the kernel drops it with the process, however that ends.
+//   - A command that changes a container holds the lock (statelock.go).
 //   - An ID is taken by mkdir: of two creates one wins.
 //   - "paused" and "stopped" are never stored but looked up: a pid counts only
 //     together with its start time, since pids are used again.
@@ -60,6 +59,7 @@ type state struct {
 	Rdt            *rdtState         `json:"rdt,omitempty"`
 	CallersKeyring bool              `json:"callersKeyring,omitempty"` // create had --no-new-keyring
 	Uncovered      uint64            `json:"uncovered,omitempty"`      // without a mount namespace: see hostmounts.go
+	Holder         int               `json:"holder,omitempty"`         // the process that creates it, or starts it and runs hooks: statelock.go
 	Hermit         *hermitState      `json:"hermit,omitempty"`
 }
 
@@ -70,6 +70,7 @@ type container struct {
 	lock    *os.File
 	pending *pendingTemplate // a start that is to make a template
 	saved   *savedGuest      // what it goes on from, in a restore
+	signals *signals         // the command's
 	claimed bool             // by this process: its create is under way
 }
 
@@ -83,7 +84,7 @@ func claimContainer(g *globals, id string) (*container, error) {
 	if err := os.MkdirAll(g.root, 0o700); err != nil {
 		return nil, err
 	}
-	c := &container{dir: filepath.Join(g.root, id)}
+	c := &container{dir: filepath.Join(g.root, id), signals: g.signals}
 	err := unix.Mkdir(c.dir, 0o700)
 	switch {
 	case err == unix.EEXIST:
@@ -93,7 +94,7 @@ func claimContainer(g *globals, id string) (*container, error) {
 	}
 	// Between mkdir and the lock a "delete --force" can take the empty
 	// directory away. Then it has won, and this create has not happened.
-	if err := c.takeLock(); err != nil {
+	if err := c.takeLock(true); err != nil {
 		return nil, fmt.Errorf("%s was deleted while it was being created: %w", id, err)
 	}
 	c.claimed = true
@@ -103,12 +104,15 @@ func claimContainer(g *globals, id string) (*container, error) {
 
 // openContainer locks a container and reads its record, for commands that
 // change it. With errBroken it returns the container too, for delete --force.
-func openContainer(g *globals, id string) (*container, error) {
+func openContainer(g *globals, id string) (*container, error) { return lockContainer(g, id, false) }
+
+// lockContainer is openContainer; with force a create or start that is under way is ended.
+func lockContainer(g *globals, id string, force bool) (*container, error) {
 	if err := validID(id); err != nil {
 		return nil, err
 	}
-	c := &container{dir: filepath.Join(g.root, id)}
-	if err := c.takeLock(); err != nil {
+	c := &container{dir: filepath.Join(g.root, id), signals: g.signals}
+	if err := c.takeLock(force); err != nil {
 		return nil, fmt.Errorf("%s: %w", id, err)
 	}
 	err := c.load()
@@ -127,7 +131,7 @@ func readContainer(g *globals, id string) (*container, error) {
 	if err := validID(id); err != nil {
 		return nil, err
 	}
-	c := &container{dir: filepath.Join(g.root, id)}
+	c := &container{dir: filepath.Join(g.root, id), signals: g.signals}
 	for range 50 {
 		if err := c.load(); !errors.Is(err, errBroken) || !c.busy() {
 			return c, err
@@ -136,44 +140,6 @@ func readContainer(g *globals, id string) (*container, error) {
 	}
 	c.state = state{Magic: stateMagic, OCIVersion: specs.Version, ID: id, Phase: phaseCreating}
 	return c, nil
-}
-
-// takeLock waits until the directory is ours. A directory that was removed
-// meanwhile, or replaced by the next container of that name, is not it.
-func (c *container) takeLock() error {
-	for {
-		fd, err := unix.Open(c.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		switch err {
-		case nil:
-		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
-			return errNotExist
-		default:
-			return &fs.PathError{Op: "open", Path: c.dir, Err: err}
-		}
-		if err := flock(fd, unix.LOCK_EX); err != nil {
-			unix.Close(fd)
-			return &fs.PathError{Op: "flock", Path: c.dir, Err: err}
-		}
-		if names(c.dir, fd) {
-			c.lock = os.NewFile(uintptr(fd), c.dir)
-			return nil
-		}
-		unix.Close(fd)
-	}
-}
-
-// names: is the path still that of the open directory?
-func names(path string, fd int) bool {
-	var open, named unix.Stat_t
-	return unix.Fstat(fd, &open) == nil && unix.Lstat(path, &named) == nil && open.Dev == named.Dev && open.Ino == named.Ino
-}
-
-func flock(fd, how int) error {
-	for {
-		if err := unix.Flock(fd, how); err != unix.EINTR {
-			return err
-		}
-	}
 }
 
 // close gives the lock back.
@@ -285,16 +251,6 @@ func (c *container) alive() bool {
 	}
 	start, err := processStart(c.Pid)
 	return err == nil && start == c.StartTime
-}
-
-// busy: does some command hold the lock?
-func (c *container) busy() bool {
-	fd, err := unix.Open(c.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd) // drops the lock, if we got it
-	return flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
 }
 
 // processStart returns a process's start time, in clock ticks since boot, which

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,7 @@ type stub struct {
 	lent   []int    // those that were opened for the stub alone
 	listed bool     // nothing runs the program, see listedStub
 
+	signals  *signals
 	oomScore *int // the process's, nil: the caller's
 	warn     func(string, ...any)
 	received int    // the descriptor that came with the last message that had one
@@ -221,6 +223,9 @@ func (s *stub) wearOOMScore() (takeOff func()) {
 // wait is where the program has come to: it reported a place, failed at a step,
 // or is dead.
 func (s *stub) wait() (place uint64, err error) {
+	if _, err := s.signals.await(time.Time{}, s.sync); err != nil {
+		return 0, err
+	}
 	msg, received, err := receiveMessage(s.sync)
 	if err != nil || len(msg) < 16 {
 		return 0, errStubDied

@@ -201,7 +201,7 @@ func (c *container) letPointGo() (*pendingTemplate, error) {
 	if p.conn, p.pipe, err = c.askToSave(commandPoint); err != nil {
 		return nil, errors.New("cannot start a container that has stopped")
 	}
-	msg, err := receiveWithin(p.conn, answerLimit)
+	msg, err := c.receiveAnswer(p.conn)
 	switch {
 	case err == nil && len(msg) == 0:
 		p.close()
