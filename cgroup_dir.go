@@ -45,7 +45,7 @@ func checkUnused(dir string) error {
 	if len(pids) > 0 {
 		return fmt.Errorf("container's cgroup is not empty: %d process(es) in %s, the first is %d", len(pids), dir, pids[0])
 	}
-	if frozen, err := cgroupDirFrozen(dir); err != nil || frozen {
+	if freezing, err := cgroupDirFreezing(dir); err != nil || freezing {
 		return errors.Join(err, fmt.Errorf("container's cgroup unexpectedly frozen: %s", dir))
 	}
 	return nil
@@ -150,11 +150,21 @@ func removeCgroup(dir string, deadline time.Time) error {
 			}
 		}
 		if time.Now().After(deadline) {
-			pids, _ := cgroupPids(dir)
-			return fmt.Errorf("rmdir %s: %w (processes in it: %v)", dir, err, pids)
+			return fmt.Errorf("rmdir %s: %w (%s)", dir, err, occupants(dir))
 		}
 		time.Sleep(pause)
 	}
+}
+
+// occupants names the processes in a cgroup that cannot be removed. If there are none, kernel threads can be left: of KVM or vhost,
+// if the container has handed its descriptors to somebody outside.
+func occupants(dir string) string {
+	all, _ := cgroupPids(dir)
+	pids := slices.DeleteFunc(slices.Clone(all), isKernelThread)
+	if len(pids) == 0 && len(all) > 0 {
+		return fmt.Sprintf("kernel threads in it: %v, which work for a process outside and end with it", all)
+	}
+	return fmt.Sprintf("processes in it: %v", pids)
 }
 
 // cgroupChildren lists the cgroups directly below dir. kernfs counts them in

@@ -1,8 +1,10 @@
-// Who is inside a container's cgroup: list, signal, freeze and thaw them, also
-// from a command that did not make it.
+// Who is inside a container's cgroup: list and signal them, also from a command
+// that did not make it. cgroup_freeze.go stops them.
 //
-// Contract: a cgroup that is gone is empty and not frozen, never an error. On
-// v1 the freezer's hierarchy speaks for all of them.
+// Contract: a cgroup that is gone is empty, never an error. On v1 the freezer's
+// hierarchy speaks for all of them. Kernel threads are in the cgroup and are no
+// processes of the container: KVM and vhost put their threads into the cgroup of
+// the process that they work for, and end them with it. No signal reaches them.
 
 package main
 
@@ -32,17 +34,32 @@ func (c *cgroup) mainPlace() string {
 	return c.places[0].dir
 }
 
-// pids lists every process in the cgroup and in those below it. Zombies are
-// not among them.
+// pids lists every process in the cgroup and in those below it. Zombies and
+// kernel threads are not among them.
 func (c *cgroup) pids() ([]int, error) {
 	dir := c.mainPlace()
 	if dir == "" {
 		return nil, nil
 	}
-	return cgroupPids(dir)
+	pids, err := cgroupPids(dir)
+	if pids = slices.DeleteFunc(pids, isKernelThread); len(pids) == 0 {
+		return nil, err
+	}
+	return pids, err
 }
 
+// cgroupPids lists what pids lists, and kernel threads.
 func cgroupPids(dir string) ([]int, error) {
+	members, err := cgroupMembers(dir)
+	// A signal to "0" would hit our own group.
+	return slices.DeleteFunc(members, func(pid int) bool { return pid == unseen }), err
+}
+
+// unseen stands in cgroup.procs for a member that our pid namespace cannot see.
+// Each kernel thread is one, for a runh that runs in a container.
+const unseen = 0
+
+func cgroupMembers(dir string) ([]int, error) {
 	text, err := cgroupRead(dir + "/cgroup.procs")
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		// A threaded v2 cgroup: its threads are all it can tell.
@@ -56,20 +73,28 @@ func cgroupPids(dir string) ([]int, error) {
 	}
 	var pids []int
 	for word := range strings.FieldsSeq(text) {
-		// 0 stands for a process that our pid namespace cannot see; a signal
-		// to "0" would hit our own group.
-		if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
+		if pid, err := strconv.Atoi(word); err == nil {
 			pids = append(pids, pid)
 		}
 	}
 	for _, child := range cgroupChildren(dir) {
-		more, err := cgroupPids(child)
+		more, err := cgroupMembers(child)
 		if err != nil {
 			return nil, err
 		}
 		pids = append(pids, more...)
 	}
 	return pids, nil
+}
+
+// isKernelThread: PF_KTHREAD of include/linux/sched.h in field 9 of proc_pid_stat(5).
+func isKernelThread(pid int) bool {
+	f, err := processStat("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false // it ended, or is hidden, and then it is no more than another process
+	}
+	flags, err := strconv.ParseUint(f[9-3], 10, 64)
+	return err == nil && flags&0x00200000 != 0
 }
 
 // killAll sends sig to every process. With SIGKILL it returns when none is
@@ -87,7 +112,7 @@ func (c *cgroup) killAll(sig unix.Signal) error {
 			}
 		}
 	} else {
-		wasFrozen, _ = c.frozen() // unknown counts as no: we thaw what we froze
+		wasFrozen, _ = c.freezing() // unknown counts as no: we thaw what we froze
 	}
 	for pause := 100 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
 		pids, err := c.pids()
@@ -121,108 +146,4 @@ func signalAll(pids []int, sig unix.Signal) error {
 		}
 	}
 	return nil
-}
-
-// freeze stops every process in the cgroup and returns when all have stopped.
-// If some will not within two seconds, it thaws and fails: half a pause is
-// worse than none.
-func (c *cgroup) freeze() error {
-	dir, v2 := c.freezer()
-	switch {
-	case len(c.places) == 0:
-		return errors.New("the container has no cgroup: cannot pause")
-	case dir == "":
-		return errors.New("the freezer cgroup is not mounted: cannot pause")
-	}
-	deadline := time.Now().Add(2 * time.Second)
-	for pause := 20 * time.Microsecond; ; pause = min(2*pause, 5*time.Millisecond) {
-		var done bool
-		var err error
-		if v2 {
-			done, err = freezeV2(dir)
-		} else {
-			done, err = freezeV1(dir)
-		}
-		if done && err == nil {
-			return nil
-		}
-		if err == nil && time.Now().After(deadline) {
-			err = fmt.Errorf("cgroup %s: not all processes stopped within 2 s", dir)
-		}
-		if err != nil {
-			_ = c.thaw() // the first error is the one to report
-			return err
-		}
-		time.Sleep(pause)
-	}
-}
-
-// freezeV1 writes FROZEN every time: what was forked while the state is
-// FREEZING is only caught by another write.
-func freezeV1(dir string) (bool, error) {
-	if err := cgroupWrite(dir+"/freezer.state", "FROZEN"); err != nil {
-		return false, err
-	}
-	state, err := cgroupRead(dir + "/freezer.state")
-	return strings.TrimSpace(state) == "FROZEN", err
-}
-
-func freezeV2(dir string) (bool, error) {
-	if err := cgroupWrite(dir+"/cgroup.freeze", "1"); err != nil {
-		return false, err
-	}
-	events, err := cgroupRead(dir + "/cgroup.events")
-	return strings.Contains(events, "frozen 1"), err
-}
-
-// thaw lets the processes run again; one that is not frozen stays as it is.
-func (c *cgroup) thaw() error {
-	dir, v2 := c.freezer()
-	if dir == "" {
-		return nil
-	}
-	file, value := "/freezer.state", "THAWED"
-	if v2 {
-		file, value = "/cgroup.freeze", "0"
-	}
-	err := cgroupWrite(dir+file, value)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
-}
-
-// frozen reports whether the cgroup itself is frozen or about to be; one above
-// it does not count, for we could not thaw that.
-func (c *cgroup) frozen() (bool, error) {
-	dir, _ := c.freezer()
-	if dir == "" {
-		return false, nil
-	}
-	return cgroupDirFrozen(dir)
-}
-
-func cgroupDirFrozen(dir string) (bool, error) {
-	for _, file := range [2]string{"/freezer.self_freezing", "/cgroup.freeze"} {
-		text, err := cgroupRead(dir + file)
-		if err == nil {
-			return strings.TrimSpace(text) == "1", nil
-		}
-		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
-			return false, err
-		}
-	}
-	return false, nil
-}
-
-func (c *cgroup) freezer() (dir string, v2 bool) {
-	for _, p := range c.places {
-		if slices.Contains(p.names, "freezer") {
-			return p.dir, false
-		}
-	}
-	if c.v2 {
-		return c.places[0].dir, true
-	}
-	return "", false
 }

@@ -76,7 +76,7 @@ func cmdCheckpoint(g *globals, args []string) error {
 	if c.Kind != "hermit" {
 		err = c.dump(g, &o, spec)
 	} else {
-		err = c.saveGuest(&o, status == "paused")
+		err = c.saveGuest(&o, c.freezing())
 	}
 	if err != nil || o.leaveRunning || o.preDump {
 		return err

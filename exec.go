@@ -78,7 +78,7 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 		return nil, err
 	case status == "stopped" || status == "creating":
 		return nil, fmt.Errorf("cannot exec in a %s container", status)
-	case status == "paused" && !opts.ignorePaused:
+	case !opts.ignorePaused && c.freezing():
 		return nil, errors.New("cannot exec in a paused container (use --ignore-paused to override)")
 	}
 	spec, err := c.snapshot()

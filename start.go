@@ -78,7 +78,7 @@ func (c *container) start(g *globals, spec *specs.Spec) error {
 		return err
 	case status == "running":
 		return errors.New("cannot start an already running container")
-	case status == "paused":
+	case status == "paused" || status == "created" && c.freezing():
 		return errors.New("cannot start a container in the paused state")
 	case status != "created":
 		return errors.New("cannot start a container that has stopped")

@@ -222,7 +222,8 @@ func (c *container) remove() error {
 }
 
 // status derives what the spec calls the status (and "paused", which every
-// engine knows).
+// engine knows). A container is paused when none of its processes runs any
+// more: until pause has come so far, and if it never does, it is not.
 func (c *container) status() (string, error) {
 	switch {
 	case c.Phase == phaseCreating && (c.claimed || c.lock == nil && c.busy()):
@@ -244,6 +245,13 @@ func (c *container) status() (string, error) {
 	return c.Phase, nil
 }
 
+// freezing: is it paused, or was a pause begun? Whoever waits for one of its
+// processes then waits until it is resumed.
+func (c *container) freezing() bool {
+	freezing, err := openCgroup(c.Cgroup).freezing()
+	return err == nil && freezing
+}
+
 // alive: does the process that create made still run?
 func (c *container) alive() bool {
 	if c.Pid <= 0 {
@@ -257,21 +265,29 @@ func (c *container) alive() bool {
 // together with the pid names it for good. A zombie counts as gone (ESRCH): its
 // exit has happened, only its parent has not looked.
 func processStart(pid int) (uint64, error) {
-	data, err := readFile("/proc/"+strconv.Itoa(pid)+"/stat", 4096)
+	f, err := processStat("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, err
-	}
-	// proc_pid_stat(5): the name, field 2, may contain anything but ends at the
-	// last ')'; field 3 is the state, field 22 the start time.
-	s := string(data)
-	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(f) < 20 {
-		return 0, fmt.Errorf("/proc/%d/stat: %d fields are too few", pid, len(f))
 	}
 	if f[0] == "Z" || f[0] == "X" {
 		return 0, syscall.ESRCH
 	}
-	return strconv.ParseUint(f[19], 10, 64)
+	return strconv.ParseUint(f[22-3], 10, 64)
+}
+
+// processStat returns the fields of a process's or thread's stat file from the third on, which is the state. The second, the
+// name, may contain anything but ends at the last ')': proc_pid_stat(5). Field 22, the start time, is there.
+func processStat(path string) ([]string, error) {
+	data, err := readFile(path, 4096)
+	if err != nil {
+		return nil, err
+	}
+	s := string(data)
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	if len(f) <= 22-3 {
+		return nil, fmt.Errorf("%s: %d fields are too few", path, len(f))
+	}
+	return f, nil
 }
 
 // ownerName is the name of a user in /etc/passwd, or else the number.
