@@ -33,9 +33,10 @@ lint:
 fuzz:
 	@sh testdata/fuzz.sh $(GO)
 
-# The table of BENCHMARKS.md, anew; QUICK=1 only prints one, of few rounds.
+# The table of BENCHMARKS.md, anew; QUICK=1 only prints one, of few rounds. Guests run under TCG, and where KVM works under that, too;
+# ACCEL=tcg or ACCEL=kvm is one of them alone.
 bench: build
-	$(GO) run ./testdata/bench -runh ./runh $(if $(QUICK),-quick,-write BENCHMARKS.md)
+	$(GO) run ./testdata/bench -runh ./runh $(if $(ACCEL),-accel $(ACCEL)) $(if $(QUICK),-quick,-write BENCHMARKS.md)
 
 # The tables of CONFORMANCE.md, anew: opencontainers/runtime-tools against runh, runc and crun, and runc's own suite against runc and
 # runh. As root; a quarter of an hour; needs the Go proxy.

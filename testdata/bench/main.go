@@ -1,7 +1,7 @@
 // Bench measures runh beside runc, crun and, for guests, the bare QEMU command: interleaved, in one process, on one machine, as
 // medians and as the median of the ratios within each round. It writes the table of BENCHMARKS.md.
 //
-//	go run ./testdata/bench -runh ./runh [-quick] [-write BENCHMARKS.md] [-only PATTERN] [-cgroup PATH]
+//	go run ./testdata/bench -runh ./runh [-quick] [-write BENCHMARKS.md] [-only PATTERN] [-accel tcg|kvm] [-cgroup PATH]
 //
 // All of it happens in a mount namespace of its own without /sys/fs/cgroup/unified, since crun refuses hosts that have
 // controllers in both; so every runtime sees the same hierarchies.
@@ -33,6 +33,7 @@ var (
 	quickFlag = flag.Bool("quick", false, "few rounds: a look, not a result")
 	writeFlag = flag.String("write", "", "replace what stands between the bench marks of this file")
 	onlyFlag  = flag.String("only", "", "measure only what matches this pattern")
+	accelFlag = flag.String("accel", "", "measure guests under tcg or kvm alone; otherwise under TCG, and under KVM where it works")
 	probeFlag = flag.String("probe", "", "be the client of a network row: an address")
 	groupFlag = flag.String("cgroup", "", "make all containers in this cgroup, such as /quiet, which the bench itself is in")
 )
@@ -81,6 +82,8 @@ type bench struct {
 	rounds int
 	rows   []row
 	only   *regexp.Regexp
+	accels []accelerator // of the guests
+	accel  accelerator   // of the row that is being measured
 	n      int
 }
 
@@ -126,7 +129,14 @@ func setUp() (*bench, error) {
 		}
 		b.rts = append(b.rts, &rt{r[0], bin, filepath.Join(roots, r[0])})
 	}
-	return b, b.bundles()
+	if err := b.bundles(); err != nil {
+		return nil, err
+	}
+	if err := b.pickAccels(); err != nil {
+		b.tearDown()
+		return nil, err
+	}
+	return b, nil
 }
 
 func (b *bench) tearDown() {
@@ -231,40 +241,55 @@ func (r *rt) timed(args ...string) (time.Duration, error) {
 	return took, nil
 }
 
-func (b *bench) all() error {
-	steps := []struct {
-		name string
-		do   func() error
-	}{
-		{"run of `true`, 70 ms apart", b.runs("true", gap, "≤ 0.6 × crun, ≤ 0.4 × runc")},
-		{"run of `true`, back to back", b.runs("true", 0, "≤ 1.0 × crun, ≤ 0.4 × runc")},
-		{"run with Docker's seccomp profile, 70 ms apart", b.runs("seccomp", gap, "≤ 0.5 × crun")},
-		{"run with Docker's seccomp profile, back to back", b.runs("seccomp", 0, "")},
-		{"create + start + delete, 70 ms apart", b.phases(gap, "≤ 0.5 × crun")},
-		{"create + start + delete, back to back", b.phases(0, "")},
-		{"create with cpu.shares=2 beside ten busy loops", b.busy},
-		{"exec of `true`, 70 ms apart", b.onRunning(gap, true)},
-		{"state, 70 ms apart", b.onRunning(gap, false)},
-		{"guest, boot and exit, 70 ms apart", b.guests("app", gap, false)},
-		{"guest, boot and exit, back to back", b.guests("app", 0, false)},
-		{"guest of kind pc, boot and exit, 70 ms apart", b.guests("app-pci", gap, false)},
-		{"guest that shares its container's files, boot and exit, 70 ms apart", b.guests("app", gap, true)},
-		{"guest to its first byte: from a template, beside a boot", b.templates("0", "1s", "1024")},
-		{"guest of 64 MiB to its first byte: from a template, beside a boot", b.templates("0", "1s", "64")},
-		{"guest of 4 GiB to its first byte: from a template, beside a boot", b.templates("0", "1s", "4096")},
-		{"guest with 1 s of start-up to its first byte: from a template, beside a boot", b.templates("1000", "3s", "1024")},
-		{"guest of 1 GiB: checkpoint and restore", b.saves},
-		{"20 guests on microvm at once, to the last exit", b.manyGuests},
-		{"network direct", b.network("direct")},
-		{"network shared", b.network("shared")},
-		{"smallest memory limit for `true`", b.memory},
-		{"keeper's private memory", b.keeper},
-		{"binary", b.binary},
+// A step makes one row or several; of those without a name of their own it is the name.
+type step struct {
+	name  string
+	do    func() error
+	accel accelerator // of guests
+}
+
+func (b *bench) steps() []step {
+	steps := []step{
+		{name: "run of `true`, 70 ms apart", do: b.runs("true", gap, "≤ 0.6 × crun, ≤ 0.4 × runc")},
+		{name: "run of `true`, back to back", do: b.runs("true", 0, "≤ 1.0 × crun, ≤ 0.4 × runc")},
+		{name: "run with Docker's seccomp profile, 70 ms apart", do: b.runs("seccomp", gap, "≤ 0.5 × crun")},
+		{name: "run with Docker's seccomp profile, back to back", do: b.runs("seccomp", 0, "")},
+		{name: "create + start + delete, 70 ms apart", do: b.phases(gap, "≤ 0.5 × crun")},
+		{name: "create + start + delete, back to back", do: b.phases(0, "")},
+		{name: "create with cpu.shares=2 beside ten busy loops", do: b.busy},
+		{name: "exec of `true`, 70 ms apart", do: b.onRunning(gap, true)},
+		{name: "state, 70 ms apart", do: b.onRunning(gap, false)},
 	}
-	for _, s := range steps {
+	for _, a := range b.accels {
+		steps = append(steps,
+			step{"guest, boot and exit, 70 ms apart", b.guests("app", gap, false), a},
+			step{"guest, boot and exit, back to back", b.guests("app", 0, false), a},
+			step{"guest of kind pc, boot and exit, 70 ms apart", b.guests("app-pci", gap, false), a},
+			step{"guest that shares its container's files, boot and exit, 70 ms apart", b.guests("app", gap, true), a},
+			step{"guest to its first byte: from a template, beside a boot", b.templates("0", "1s", "1024"), a},
+			step{"guest of 64 MiB to its first byte: from a template, beside a boot", b.templates("0", "1s", "64"), a},
+			step{"guest of 4 GiB to its first byte: from a template, beside a boot", b.templates("0", "1s", "4096"), a},
+			step{"guest with 1 s of start-up to its first byte: from a template, beside a boot", b.templates("1000", "3s", "1024"), a},
+			step{"guest of 1 GiB: checkpoint and restore", b.saves, a},
+			step{"20 guests on microvm at once, to the last exit", b.manyGuests, a},
+			step{"network direct", b.network("direct"), a},
+			step{"network shared", b.network("shared"), a},
+		)
+	}
+	return append(steps,
+		step{name: "smallest memory limit for `true`", do: b.memory},
+		step{name: "keeper's private memory", do: b.keeper, accel: accelerator{name: b.accels[0].name, cpu: b.accels[0].cpu}},
+		step{name: "binary", do: b.binary},
+	)
+}
+
+func (b *bench) all() error {
+	for _, s := range b.steps() {
+		s.name += s.accel.mark
 		if !b.only.MatchString(s.name) {
 			continue
 		}
+		b.accel = s.accel
 		fmt.Fprintf(os.Stderr, "%s ...\n", s.name)
 		before := len(b.rows)
 		if err := s.do(); err != nil {
@@ -274,6 +299,8 @@ func (b *bench) all() error {
 		for i := before; i < len(b.rows); i++ {
 			if b.rows[i].what == "" {
 				b.rows[i].what = s.name
+			} else if !strings.HasSuffix(b.rows[i].what, s.accel.mark) {
+				b.rows[i].what += s.accel.mark
 			}
 		}
 	}
@@ -489,7 +516,7 @@ func (b *bench) guests(image string, pause time.Duration, share bool) func() err
 			// The bare command has a column of its own.
 			r.values = []string{r.values[0], "", "", r.values[1]}
 			r.ratios = []string{"", "", r.ratios[0]}
-			if what == "exit" && !share {
+			if what == "exit" && !share && b.accel.name == "tcg" {
 				r.budget = "≤ 1.3 × QEMU"
 			}
 			b.rows = append(b.rows, r)
@@ -504,7 +531,7 @@ func (b *bench) guest(image string, args ...string) (bundle string, bare []strin
 	if out, err := exec.Command("make", "-s", "-C", "testdata/guest", "OUT="+images).CombinedOutput(); err != nil {
 		return "", nil, fmt.Errorf("make -C testdata/guest: %w: %s", err, out)
 	}
-	bundle = filepath.Join(b.dir, "guest-"+image+"-"+strings.Join(args[:min(2, len(args))], "-"))
+	bundle = filepath.Join(b.dir, "guest-"+b.accel.name+"-"+image+"-"+strings.Join(args[:min(2, len(args))], "-"))
 	for from, to := range map[string]string{image: "app", "loader": "hermit-loader"} {
 		data, err := os.ReadFile(filepath.Join(images, from))
 		if err != nil {
@@ -525,7 +552,7 @@ func (b *bench) guest(image string, args ...string) (bundle string, bare []strin
 	config["root"].(map[string]any)["path"] = "rootfs"
 	delete(config["linux"].(map[string]any), "cgroupsPath") // many at a time; runh's default is in our own cgroup
 	config["process"].(map[string]any)["args"] = append([]string{"/hermit/app"}, args...)
-	config["annotations"] = map[string]string{"org.hermit-os.runh.network": "none"}
+	config["annotations"] = map[string]string{"org.hermit-os.runh.network": "none", "org.hermit-os.runh.accel": b.accel.name}
 	if err := writeJSON(bundle, config); err != nil {
 		return "", nil, err
 	}
@@ -537,8 +564,9 @@ func (b *bench) guest(image string, args ...string) (bundle string, bare []strin
 		machine = []string{"-M", "pc", "-object", "rng-builtin,id=rng0", "-device", "virtio-rng-pci,rng=rng0,disable-legacy=on"}
 	}
 	bare = append([]string{"qemu-system-x86_64"}, machine...)
-	bare = append(bare, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-m", "1024", "-cpu", "max",
-		"-accel", "tcg,tb-size=64", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-serial", "stdio",
+	bare = append(bare, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-m", "1024")
+	bare = append(bare, b.accel.bare()...)
+	bare = append(bare, "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04", "-serial", "stdio",
 		"-kernel", filepath.Join(images, "loader"), "-initrd", filepath.Join(images, image), "-append", "-freq 2000 -- "+strings.Join(args, " "))
 	return bundle, bare, nil
 }
@@ -724,8 +752,8 @@ func (b *bench) conditions() string {
 		versions = append(versions, version(r.bin, "--version"))
 	}
 	versions = append(versions, version("qemu-system-x86_64", "--version"))
-	return fmt.Sprintf("%d CPUs (%s), kernel %s, load at the end %s; %s; %d rounds; medians, and medians of the ratios within a round.",
-		runtime.NumCPU(), cpu, unix.ByteSliceToString(uts.Release[:]), strings.Fields(string(load))[0], strings.Join(versions, "; "), b.rounds)
+	return fmt.Sprintf("%d CPUs (%s), kernel %s, load at the end %s; %s; %s; %d rounds; medians, and medians of the ratios within a round.",
+		runtime.NumCPU(), cpu, unix.ByteSliceToString(uts.Release[:]), strings.Fields(string(load))[0], strings.Join(versions, "; "), underWhich(b.accels), b.rounds)
 }
 
 func replaceBetween(name, text string) error {

@@ -42,7 +42,7 @@ for i in eth0 tap0; do ip -n %[1]s-bridge link set $i master br0 up; done; ip -n
 		if err != nil {
 			return err
 		}
-		config["annotations"] = map[string]string{"org.hermit-os.runh.network": mode}
+		config["annotations"].(map[string]any)["org.hermit-os.runh.network"] = mode
 		for _, ns := range config["linux"].(map[string]any)["namespaces"].([]any) {
 			if ns := ns.(map[string]any); ns["type"] == "network" {
 				ns["path"] = "/run/netns/" + name + "-own"
@@ -61,7 +61,7 @@ for i in eth0 tap0; do ip -n %[1]s-bridge link set $i master br0 up; done; ip -n
 		}
 		last := len(bare) - 1
 		bare[last] = strings.Replace(bare[last], "-- ", "-ip 10.90.2.2 -gateway 10.90.2.1 -mask 255.255.255.0 -- ", 1)
-		bare = append(bare, "-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no", "-device", "virtio-net-device,netdev=n,mac=02:00:00:00:00:02")
+		bare = append(bare, "-netdev", "tap,id=n,ifname=tap0,script=no,downscript=no"+b.accel.vhost(), "-device", "virtio-net-device,netdev=n,mac=02:00:00:00:00:02")
 		qemu := exec.Command("nsenter", append([]string{"--net=/run/netns/" + name + "-bridge"}, bare...)...)
 		if err := qemu.Start(); err != nil {
 			return err

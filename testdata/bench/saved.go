@@ -25,7 +25,7 @@ func (b *bench) templates(startup, point, mib string) func() error {
 		}
 		notes := config["annotations"].(map[string]any)
 		notes["org.hermit-os.runh.memory_size"] = mib
-		boots, template := bundle+"-boots-"+mib, "bench"+startup+"-"+mib
+		boots, template := bundle+"-boots-"+mib, "bench"+b.accel.name+startup+"-"+mib
 		if err := os.CopyFS(boots, os.DirFS(bundle)); err != nil {
 			return err
 		}
@@ -88,6 +88,16 @@ func (b *bench) saves() error {
 	bundle, _, err := b.guest("app", "echo", "1")
 	if err != nil {
 		return err
+	}
+	if b.accel.name == "kvm" { // QEMU does not save invtsc
+		config, err := readJSON(filepath.Join(bundle, "config.json"))
+		if err != nil {
+			return err
+		}
+		config["annotations"].(map[string]any)["org.hermit-os.runh.cpu"] = "host,-arch-capabilities"
+		if err := writeJSON(bundle, config); err != nil {
+			return err
+		}
 	}
 	r, image, pidFile := b.rts[0], filepath.Join(b.dir, "saved"), filepath.Join(b.dir, "saved.pid")
 	size := int64(0)
