@@ -105,7 +105,7 @@ func (d *dockerDaemon) underSystemd(settings map[string]any) string {
 		"exec-opts": []string{"native.cgroupdriver=systemd"}, "cgroup-parent": d.parent, "default-runtime": "runh",
 		"containerd": d.dir + "/c/s", "bridge": "none", "iptables": false,
 	})
-	return "containerd --root $PWD/c/root --state $PWD/c/state -a $PWD/c/s & until [ -S c/s ]; do sleep 0.1; done; "
+	return "echo 1 >/proc/sys/net/ipv4/ip_forward; containerd --root $PWD/c/root --state $PWD/c/state -a $PWD/c/s & until [ -S c/s ]; do sleep 0.1; done; "
 }
 
 // trapped asks for no memory once it is up: where that runs out, the kernel ends what does.
@@ -237,6 +237,16 @@ func TestEngineDocker(t *testing.T) {
 		t.Errorf("a process over the memory limit ended with %d, %q", res.code, res.err)
 	}
 	k.docker("rm", "-f", oom).ok()
+
+	// A network: from version 28 on Docker brings the interface between create and start, and before it by a hook of create's.
+	net := k.network()
+	served := k.start("--network", net, "-m", "128m", "hermit", "serve", "alpha")
+	k.logs(served, "serving as alpha")
+	res := k.run("--network", net, "bb", "sh", "-c", "(echo hello; sleep 1) | timeout 60 nc "+k.inspect(served, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")+" 9975 | head -n 1")
+	if !strings.HasPrefix(res.out, "alpha ") {
+		t.Errorf("a Linux container reads %q from the guest: %q", res.out, res.err)
+	}
+	k.docker("rm", "-f", served).ok()
 
 	guest := k.start("--network", "none", "-m", "128m", "--memory-swap", "128m", "hermit", "print", "of the guest", ";", "count")
 	counts := func() int { return strings.Count(k.docker("logs", guest).out, "count ") }
