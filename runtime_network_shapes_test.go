@@ -23,7 +23,7 @@ const beyond = "10.200.0.1"
 //	sysctl   in the world
 //	bridge   an interface of this name, on the world's bridge
 //	veth     one whose other end is the world's, by the name "end"
-//	macvlan, ipvlan   eth0 of this kind and mode, on an interface behind which is the bridge
+//	macvlan, ipvlan   eth0 of this kind and mode, on the interface of a host that is 10.88.0.3 to the world
 //	tunnel   tun0, whose other end is the world's
 type netShape struct {
 	name, setup string
@@ -52,6 +52,20 @@ var netShapes = []netShape{
 
 func TestNetworkShapes(t *testing.T) {
 	for _, s := range netShapes {
+		t.Run(s.name, s.test)
+	}
+}
+
+// ipvlan as it is: in the machine whose kernel has it.
+func TestNetworkShapesIPvlan(t *testing.T) {
+	if os.Getenv("RUNH_TEST_ACCEL") != "kvm" {
+		leftToVM(t)
+		return
+	}
+	for _, s := range []netShape{
+		{name: "Docker ipvlan L2", setup: "ipvlan l2; address add 10.88.0.2/24 dev eth0; route add default via 10.88.0.1", at: "10.88.0.2"},
+		{name: "Docker ipvlan L3", setup: "ipvlan l3; address add 10.77.0.9/24 dev eth0; route add default dev eth0; W route add 10.77.0.9 via 10.88.0.3", at: "10.77.0.9"},
+	} {
 		t.Run(s.name, s.test)
 	}
 }
@@ -119,10 +133,9 @@ func (w *world) connect(h *hostNet, setup string) {
 			w.ip("link", "set", "end", "up")
 			h.ip("link", "set", rest, "up")
 		case "macvlan", "ipvlan":
-			w.ip("link", "add", "uplug", "type", "veth", "peer", "name", "uplink")
-			w.ip("link", "set", "uplug", "master", "br0", "up")
-			w.ip("link", "set", "uplink", "up")
-			w.ip("link", "add", "eth0", "link", "uplink", "netns", fmt.Sprint(h.pid), "type", word, "mode", rest)
+			host := w.pod("10.88.0.3/24")
+			host.ip("link", "add", "link", "eth0", "name", "part", "type", word, "mode", rest)
+			host.ip("link", "set", "part", "netns", fmt.Sprint(h.pid), "name", "eth0")
 			h.ip("link", "set", "eth0", "up")
 		case "tunnel":
 			w.tunnel(h)

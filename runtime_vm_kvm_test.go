@@ -24,7 +24,7 @@ func kvmMachines() []vmMachine {
 	return []vmMachine{
 		{name: "kvm", cgroup: "v2", kvm: true, tests: "TestKVM TestKVMNetwork TestKVMOutOfMemory TestHermitRun TestHermitExitCodes TestHermitSignals TestHermitPowerButton TestHermitHungQEMU TestHermitLifecycle " +
 			"TestHermitJail TestHermitBreakout TestVMMSystemCalls TestHermitMemoryLimit TestHermitVMSection TestHermitUnified TestHermitSizeAbove TestHermitLimitsReach"},
-		{name: "kvm with files and networks", cgroup: "v2", kvm: true, tests: "TestExplain TestKVMTree TestShareRootfs TestShareVolumes TestShareJail TestShareMemory TestNetworkShared TestNetworkAuto TestNetworkLoopback TestNetworkPathMTU TestRealHermit"},
+		{name: "kvm with files and networks", cgroup: "v2", kvm: true, tests: "TestExplain TestKVMTree TestShareRootfs TestShareVolumes TestShareJail TestShareMemory TestNetworkShared TestNetworkAuto TestNetworkShapesIPvlan TestNetworkLoopback TestNetworkPathMTU TestRealHermit"},
 		{name: "kvm and saved guests", cgroup: "v2", kvm: true, tests: "TestCheckpointCounter TestCheckpointConsole TestCheckpointTime TestCheckpointTwins TestTemplateTime TestTemplateLoaderLines"},
 		{name: "kvm on one CPU", cgroup: "v2", kvm: true, cpus: 1, tests: "TestKVM TestKVMNetwork TestHermitRun TestHermitVMSection TestCheckpointTime"},
 		{name: "kvm and pause", cgroup: "v2", kvm: true, tests: "TestKVMPause TestPauseKernelThread TestPauseKernelThreadUnseen TestHermitPause TestCheckpointInvtsc"},

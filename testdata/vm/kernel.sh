@@ -3,7 +3,7 @@
 # with the modules that tests use. It is not installed: this machine keeps the kernel that it has.
 set -eu
 dir=build/vm
-modules="bfq brd loop overlay veth tap vhost_iotlb vhost vhost_net irqbypass kvm kvm-amd
+modules="bfq brd loop overlay veth tap vhost_iotlb vhost vhost_net irqbypass kvm kvm-amd ipvlan
 	unix_diag inet_diag tcp_diag udp_diag raw_diag netlink_diag af_packet_diag libcrc32c
 	nfnetlink nf_tables nf_defrag_ipv4 nf_defrag_ipv6 nf_conntrack nf_conntrack_netlink x_tables nft_compat xt_mark
 	llc stp bridge tun nft_ct nf_dup_netdev nft_fwd_netdev nf_socket_ipv4 nf_socket_ipv6 nft_socket nf_nat nft_nat nft_masq nft_chain_nat nft_fib nft_fib_ipv4 nft_fib_ipv6 nft_fib_inet nf_dup_ipv4 nft_dup_ipv4"
