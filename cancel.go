@@ -31,7 +31,8 @@ import (
 // A signals is one command's. All methods work on nil: then no signal is taken.
 type signals struct {
 	g       *globals
-	taken   chan struct{} // closed when Go passes them to us
+	taken   chan struct{} // closed when Go passes those that cancel to us,
+	all     chan struct{} // and all others
 	ignored map[os.Signal]bool
 
 	mu    sync.Mutex
@@ -47,7 +48,7 @@ type signals struct {
 type signalPhase int
 
 const (
-	phaseFree   signalPhase = iota // nothing is made
+	phaseFree   signalPhase = iota // nothing is made, or all is done
 	phaseMaking                    // a signal cancels
 	phaseRelay                     // a signal is for the process
 )
@@ -56,22 +57,22 @@ const (
 var cancelling = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM}
 
 // takeSignals begins to take those that cancel; with all, each that can be
-// passed on to a process. Go needs a tenth of a millisecond for that, which
-// passes beside the command's first steps; begin waits for it.
+// passed on to a process. Go needs some twenty microseconds for each, beside the
+// command's first steps: begin waits for those that cancel, relay for the others.
 func (g *globals) takeSignals(all bool) {
-	s := &signals{g: g, taken: make(chan struct{}), ignored: map[os.Signal]bool{}, stop: -1}
+	s := &signals{g: g, taken: make(chan struct{}), all: make(chan struct{}), ignored: map[os.Signal]bool{}, stop: -1}
 	g.signals = s
-	list := cancelling
-	if all {
-		list = relayedSignals()
-	}
 	ch := make(chan os.Signal, 64)
 	go func() {
 		for _, sig := range cancelling {
 			s.ignored[sig] = signal.Ignored(sig)
 		}
-		signal.Notify(ch, list...)
+		signal.Notify(ch, cancelling...)
 		close(s.taken)
+		if all {
+			signal.Notify(ch, relayedSignals()...)
+		}
+		close(s.all)
 		for sig := range ch {
 			s.take(sig.(unix.Signal))
 		}
@@ -180,6 +181,7 @@ func (s *signals) settle() error {
 	if err := s.cancelled(); err != nil || s == nil {
 		return err
 	}
+	<-s.all
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.by != 0 {
@@ -193,7 +195,7 @@ func (s *signals) settle() error {
 
 // relay passes signals on to a process that is there already.
 func (s *signals) relay(pid int, t *terminal) {
-	<-s.taken
+	<-s.all
 	s.forProcess(pid, t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,10 +213,12 @@ func (s *signals) relayLocked() {
 	s.early = nil
 }
 
-// end gives the signals back to the kernel: what follows may be cut short anywhere.
+// end is called when what follows may be cut short anywhere.
 func (s *signals) end() {
 	if s != nil {
-		signal.Reset()
+		s.mu.Lock()
+		s.phase = phaseFree
+		s.mu.Unlock()
 	}
 }
 

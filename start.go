@@ -20,7 +20,6 @@ func cmdStart(g *globals, args []string) error {
 	if err != nil {
 		return err
 	}
-	g.takeSignals(false)
 	c, err := openContainer(g, id)
 	if errors.Is(err, errCreating) {
 		return errors.New("cannot start a container in the creating state")
@@ -36,6 +35,10 @@ func cmdStart(g *globals, args []string) error {
 	ready, err := c.expectReady()
 	if err != nil {
 		return err
+	}
+	if spec.Hooks != nil || c.Hermit != nil { // else there is nothing to wait for, nor to undo
+		g.takeSignals(false)
+		c.signals = g.signals
 	}
 	if err := g.signals.begin(); err != nil {
 		return err
