@@ -362,3 +362,28 @@ func TestStepsUndone(t *testing.T) {
 		})
 	}
 }
+
+// The same for a guest: no QEMU, no keeper and no tap stays.
+func TestHermitCreateCancelled(t *testing.T) {
+	r := newHermit(t)
+	c := r.guest("app", []string{"count"})
+	begin := time.Now()
+	c.create()
+	took := time.Since(begin)
+	r.do("delete", "--force", c.id).ok()
+	c.wait()
+	for i := range 20 {
+		cmd, end := c.hanging("create", "--bundle", c.dir, c.id)
+		time.Sleep(took * time.Duration(i) / 20)
+		sig := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[i%2]
+		cmd.Process.Signal(sig)
+		cmd.Wait()
+		if cmd.ProcessState.Success() { // it was faster
+			r.do("delete", "--force", c.id).ok()
+		}
+		if res := end(); res.code != 0 && res.code != 128+int(sig) {
+			t.Errorf("%v after %d/20 of %v: exit code %d, stderr %q", sig, i, took, res.code, res.err)
+		}
+		r.nothingLeft()
+	}
+}
