@@ -63,7 +63,7 @@ func engineMachines() []vmMachine {
 	const kubernetes, podman, testing = "TestEngineCRI TestEngineDocker", "TestEnginePodman TestEnginePodmanRootless", "build/vm/testing"
 	return []vmMachine{
 		{name: "containerd and Docker", systemd: true, engines: true, tests: kubernetes},
-		{name: "containerd of Debian testing", systemd: true, engines: true, tree: testing, tests: "TestEngineCRI"},
+		{name: "containerd and Docker of Debian testing", systemd: true, engines: true, tree: testing, tests: kubernetes},
 		{name: "podman", systemd: true, engines: true, tests: podman + " TestHermitSizeSystemd TestHermitUnified"},
 		{name: "podman of Debian testing", systemd: true, engines: true, tree: testing, tests: podman},
 		{name: "criu by Docker", systemd: true, engines: true, criu: true, tests: "TestCriuDocker"},
