@@ -307,7 +307,7 @@ func TestStateBetween(t *testing.T) {
 	if r, err := readContainer(g, "x"); err != nil || r.Phase != phaseCreating || r.ID != "x" {
 		t.Errorf("before the record: %+v, %v", r, err)
 	}
-	if err := c.kill(unix.SIGKILL, false); err != errNotRunning {
+	if err := c.kill(unix.SIGKILL, false); !errors.Is(err, errNotRunning) {
 		t.Errorf("kill: %v", err)
 	}
 	type read struct {
