@@ -338,12 +338,16 @@ func TestCheckpointKilled(t *testing.T) {
 		c.counts(2)
 		c.wantStatus("running")
 		entries, _ := os.ReadDir(r.dir + "/images")
+		kept = 0
 		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".new") {
+				continue // a kill in the moment before the rename leaves it (checkpointdir.go); nobody takes it for a checkpoint
+			}
+			kept++
 			if _, err := openSaved(filepath.Join(r.dir, "images", e.Name()), true); err != nil {
 				t.Errorf("killed at point %d: %v", i, err)
 			}
 		}
-		kept = len(entries)
 	}
 	if kept == 12 {
 		t.Error("each was done before it was killed")
