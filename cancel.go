@@ -95,7 +95,7 @@ func relayedSignals() (list []os.Signal) {
 	return list
 }
 
-// take is what becomes of one signal.
+// take handles one signal.
 func (s *signals) take(sig unix.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +119,7 @@ func (s *signals) take(sig unix.Signal) {
 	}
 }
 
-// note wakes whoever waits.
+// note wakes the step that waits.
 func (s *signals) note(sig unix.Signal) {
 	if s.by == 0 {
 		s.by = sig

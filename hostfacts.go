@@ -1,6 +1,5 @@
-// What a program depends on besides config.json: facts of the host, and of the
-// user and the limits that runh runs with. Everything that compiles a program
-// asks here, so that `explain --program` can compile one for another host:
+// A program depends on config.json, and on facts: of the host, of the user, and of
+// the limits that runh runs with. Everything that compiles a program asks here, so that `explain --program` can compile one for another host:
 // listing_test.go does, and its listings are the same everywhere.
 //
 // Promises: nothing here changes anything.

@@ -215,8 +215,8 @@ func (n *network) addRoute(data []byte) {
 	n.routes = append(n.routes, r)
 }
 
-// mtu is the size of packets that pass on all ways out of the namespace. Whoever sends larger ones may hear nothing
-// of it: Hermit's network stack takes no notice of the ICMP message that says so.
+// mtu is the size of packets that pass on all ways out of the namespace. A guest that sends larger ones may hear nothing
+// of it: Hermit's network stack ignores the ICMP message that says so.
 func (n *network) mtu() int {
 	smallest := maxMTU + 1
 	for i := range n.interfaces {

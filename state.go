@@ -245,8 +245,8 @@ func (c *container) status() (string, error) {
 	return c.Phase, nil
 }
 
-// freezing: is it paused, or was a pause begun? Whoever waits for one of its
-// processes then waits until it is resumed.
+// freezing: is it paused, or was a pause begun? A command that waits for one of
+// its processes then waits until it is resumed.
 func (c *container) freezing() bool {
 	freezing, err := openCgroup(c.Cgroup).freezing()
 	return err == nil && freezing
