@@ -62,9 +62,8 @@ func (c *creation) runSetup() error {
 // followFork makes the child of the init's fork the one to wait for.
 func (c *creation) followFork() {
 	p := c.init
-	if p.namespaces.fork && c.child == p.pid && p.namespaces.forked.value() != 0 {
-		reapChild(p.pid) // the half that only forked
-		c.child = int(p.namespaces.forked.value())
+	if p.namespaces.fork {
+		c.child = p.namespaces.forked.follow(c.child, p.pid)
 	}
 }
 

@@ -51,6 +51,16 @@ type cgroupPlace struct {
 	dir string
 }
 
+// place is where a controller's files are: on v2 all are in one directory.
+func (c *cgroup) place(controller string) (cgroupPlace, bool) {
+	for _, p := range c.places {
+		if c.v2 || slices.Contains(p.names, controller) {
+			return p, true
+		}
+	}
+	return cgroupPlace{}, false
+}
+
 // cgroupState is what other commands need to find the cgroup again. Paths maps
 // each v1 controller ("cpu", "name=systemd") to its directory, and "" to the
 // v2 one: the only one on a v2 host, one more on a hybrid host.

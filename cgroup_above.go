@@ -92,10 +92,8 @@ func (c *cgroup) within(controller string) (top, dir string) {
 	if c == nil {
 		return "", ""
 	}
-	for _, p := range c.places {
-		if c.v2 || slices.Contains(p.names, controller) {
-			return p.mount, p.dir
-		}
+	if p, ok := c.place(controller); ok {
+		return p.mount, p.dir
 	}
 	if !c.optional {
 		return "", ""

@@ -32,7 +32,7 @@ func (l *cgroupLimits) parts() (early, late []limitFile) {
 // the limits from the beginning, so that systemd itself has no later change to
 // make. Without success the init is slower, and that is all.
 func (c *cgroup) liftCPU(late []limitFile) {
-	dir, ok := c.directory("cpu")
+	p, ok := c.place("cpu")
 	if !ok {
 		return
 	}
@@ -44,7 +44,7 @@ func (c *cgroup) liftCPU(late []limitFile) {
 		files = append([][2]string{{"cpu.idle", "0"}}, files...)
 	}
 	for _, f := range files {
-		_ = cgroupWrite(dir+"/"+f[0], f[1]) // see above
+		_ = cgroupWrite(p.dir+"/"+f[0], f[1]) // see above
 	}
 }
 

@@ -20,7 +20,17 @@ type sibling struct {
 }
 
 // value is the child's pid, once there is one.
-func (s sibling) value() uint64 { return binary.NativeEndian.Uint64(s.p.view(s.pid, 8)) }
+func (s *sibling) value() uint64 { return binary.NativeEndian.Uint64(s.p.view(s.pid, 8)) }
+
+// follow is the process to wait for after the fork: the child, once there is
+// one. The half that only forked is reaped then.
+func (s *sibling) follow(waited, half int) int {
+	if s == nil || waited != half || s.value() == 0 {
+		return waited
+	}
+	reapChild(half)
+	return int(s.value())
+}
 
 // forkSibling goes on in a child of the parent's, as the parent sees it; this
 // process ends. The child is born in the v2 cgroup of the descriptor group; 0

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,15 +106,8 @@ func cgroupDirFreezing(dir string) (bool, error) {
 }
 
 func (c *cgroup) freezer() (dir string, v2 bool) {
-	for _, p := range c.places {
-		if slices.Contains(p.names, "freezer") {
-			return p.dir, false
-		}
-	}
-	if c.v2 {
-		return c.places[0].dir, true
-	}
-	return "", false
+	p, _ := c.place("freezer")
+	return p.dir, c.v2
 }
 
 func freezerFile(dir string, v2 bool) string {

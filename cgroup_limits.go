@@ -48,7 +48,7 @@ func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []deviceR
 		}
 	}
 	limits.devices = deviceRules(asked, nodes, extra)
-	if !c.v2 && !c.has("devices") && !rootless {
+	if _, ok := c.place("devices"); !ok && !rootless {
 		return nil, errors.New("the devices cgroup is not mounted: a container's devices could not be restricted")
 	}
 	if !c.v2 {
@@ -57,10 +57,6 @@ func newCgroupLimits(c *cgroup, spec *specs.Spec, rootless bool, extra []deviceR
 		}
 	}
 	return limits, nil
-}
-
-func (c *cgroup) has(controller string) bool {
-	return slices.ContainsFunc(c.places, func(p cgroupPlace) bool { return slices.Contains(p.names, controller) })
 }
 
 // A resourceNeed is one field that was really asked for, and the controller
@@ -256,7 +252,7 @@ func (c *cgroup) checkUsage(m *specs.LinuxMemory) error {
 
 // set writes the files. The kernel refuses a value that does not fit the present
 // one of another file (a limit of memory above that of memory and swap, a period
-// with the quota of before), so what was refused is tried again after the others.
+// with the quota of before). So set tries a refused value again after the others.
 func (c *cgroup) set(files []limitFile) error {
 	last := slices.IndexFunc(files, func(f limitFile) bool { return f.unified })
 	if last > 0 {
@@ -283,11 +279,11 @@ func (c *cgroup) set(files []limitFile) error {
 }
 
 func (c *cgroup) write(f *limitFile) error {
-	dir, ok := c.directory(f.controller())
+	p, ok := c.place(f.controller())
 	if !ok {
 		return fmt.Errorf("linux.resources.%s: the container has no %s cgroup", f.field, f.controller())
 	}
-	err := cgroupWrite(dir+"/"+f.file, f.text)
+	err := cgroupWrite(p.dir+"/"+f.file, f.text)
 	switch {
 	case err == nil:
 		return nil
@@ -296,8 +292,8 @@ func (c *cgroup) write(f *limitFile) error {
 	case errors.Is(err, fs.ErrNotExist) && f.instead != nil:
 		return c.write(f.instead)
 	case errors.Is(err, unix.EBUSY) && f.file == "memory.limit_in_bytes":
-		usage, _ := cgroupRead(dir + "/memory.usage_in_bytes") // the refusal is the news
-		peak, _ := cgroupRead(dir + "/memory.max_usage_in_bytes")
+		usage, _ := cgroupRead(p.dir + "/memory.usage_in_bytes") // the refusal is the news
+		peak, _ := cgroupRead(p.dir + "/memory.max_usage_in_bytes")
 		return fmt.Errorf("linux.resources.memory.limit: unable to set memory limit to %s (current usage: %s, peak usage: %s)",
 			f.text, strings.TrimSpace(usage), strings.TrimSpace(peak))
 	}
@@ -313,16 +309,4 @@ func limitError(field string, err error) error {
 		err = fmt.Errorf("linux.resources.%s: %w", field, err)
 	}
 	return err
-}
-
-// directory is where a controller's files are. On v2 all are in one.
-func (c *cgroup) directory(controller string) (string, bool) {
-	if c.v2 {
-		return c.places[0].dir, true
-	}
-	i := slices.IndexFunc(c.places, func(p cgroupPlace) bool { return slices.Contains(p.names, controller) })
-	if i < 0 {
-		return "", false
-	}
-	return c.places[i].dir, true
 }

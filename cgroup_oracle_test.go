@@ -298,8 +298,8 @@ func randomResources(random *rand.Rand, c *cgroup, device specs.LinuxThrottleDev
 	uint64s := func(values ...uint64) *uint64 { return new(values[random.IntN(len(values))]) }
 	uint16s := func(values ...uint16) *uint16 { return new(values[random.IntN(len(values))]) }
 	has := func(controller, file string) bool {
-		dir, ok := c.directory(controller)
-		_, err := os.Stat(dir + "/" + file)
+		p, ok := c.place(controller)
+		_, err := os.Stat(p.dir + "/" + file)
 		return ok && err == nil
 	}
 	r := &specs.LinuxResources{}

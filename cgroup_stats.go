@@ -148,7 +148,7 @@ func (c *cgroup) statsView() (*statsView, error) {
 // oomKilled reports whether the kernel has killed a process of the cgroup for
 // want of memory.
 func (c *cgroup) oomKilled() (bool, error) {
-	dir, ok := c.directory("memory")
+	p, ok := c.place("memory")
 	if !ok {
 		return false, nil
 	}
@@ -156,7 +156,7 @@ func (c *cgroup) oomKilled() (bool, error) {
 	if c.v2 {
 		file = "memory.events"
 	}
-	r := &statReader{dir: dir}
+	r := &statReader{dir: p.dir}
 	n := r.table(file)["oom_kill"]
 	return n > 0, r.err
 }

@@ -2,11 +2,6 @@
 
 package main
 
-import (
-	"strconv"
-	"strings"
-)
-
 func (v *statsView) readV1(c *cgroup) error {
 	for _, read := range []struct {
 		controller string
@@ -20,11 +15,11 @@ func (v *statsView) readV1(c *cgroup) error {
 		{"blkio", v.Blkio.readV1},
 		{"hugetlb", v.readHugetlbV1},
 	} {
-		dir, ok := c.directory(read.controller)
+		p, ok := c.place(read.controller)
 		if !ok {
 			continue
 		}
-		r := &statReader{dir: dir}
+		r := &statReader{dir: p.dir}
 		if read.from(r); r.err != nil {
 			return r.err
 		}
@@ -55,7 +50,7 @@ func (v *cpuUsageView) readV1(r *statReader) {
 }
 
 func (v *cpusetView) readV1(r *statReader) {
-	v.CPUs, v.Mems = r.list("cpuset.cpus"), r.list("cpuset.mems")
+	v.CPUs, v.Mems = numbersIn(r.text("cpuset.cpus")), numbersIn(r.text("cpuset.mems"))
 	for file, to := range map[string]*uint64{
 		"cpu_exclusive": &v.CPUExclusive, "mem_exclusive": &v.MemExclusive, "mem_hardwall": &v.MemHardwall, "memory_migrate": &v.MemoryMigrate,
 		"memory_pressure": &v.MemoryPressure, "memory_spread_page": &v.MemorySpreadPage, "memory_spread_slab": &v.MemorySpreadSlab,
@@ -64,23 +59,6 @@ func (v *cpusetView) readV1(r *statReader) {
 		*to = r.number("cpuset." + file)
 	}
 	v.SchedRelaxDomainLevel = int64(r.number("cpuset.sched_relax_domain_level")) // -1, the usual, is left out
-}
-
-// list reads numbers like "0,2-3".
-func (r *statReader) list(file string) []uint16 {
-	var out []uint16
-	for part := range strings.SplitSeq(r.text(file), ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		if !isRange {
-			last = first
-		}
-		from, err1 := strconv.ParseUint(first, 10, 16)
-		to, err2 := strconv.ParseUint(last, 10, 16)
-		for n := from; err1 == nil && err2 == nil && n <= to; n++ {
-			out = append(out, uint16(n))
-		}
-	}
-	return out
 }
 
 func (v *memoryView) readV1(r *statReader) {

@@ -222,10 +222,7 @@ func (e *execution) launch(c *container) error {
 
 // followFork makes the child of the stub's fork the one to wait for.
 func (e *execution) followFork() {
-	if e.forked != nil && e.child == e.pid && e.forked.value() != 0 {
-		reapChild(e.pid)
-		e.child = int(e.forked.value())
-	}
+	e.child = e.forked.follow(e.child, e.pid)
 }
 
 // accompany is the parent's side of launch once the stub runs.

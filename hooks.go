@@ -114,10 +114,7 @@ func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
 	}
 	pid = s.pid
 	_, err = s.wait() // until the execve has closed the socket
-	if forked != nil && forked.value() != 0 {
-		reapChild(s.pid)
-		pid = int(forked.value())
-	}
+	pid = forked.follow(pid, s.pid)
 	if !errors.Is(err, errStubDied) {
 		endHook(pid)
 		return 0, err

@@ -8,9 +8,9 @@
 //     start that runs hooks as well.
 //   - No command waits for one that waits for it: a hook that changes its own
 //     container gets an error.
-//   - Who holds the lock is the kernel's to say (/proc/locks, proc(5)), never a
-//     file: a pid is signalled only while its process holds the lock. That it is
-//     a create or start with hooks is on record.
+//   - The kernel says which process holds the lock (/proc/locks, proc(5)). The
+//     record adds that the process is a create, or a start with hooks. runh
+//     signals a pid only while its process holds the lock.
 
 package main
 
@@ -190,15 +190,11 @@ func (h holder) isAncestor() bool {
 		if pid == h.pid {
 			return true
 		}
-		data, err := readFile("/proc/"+strconv.Itoa(pid)+"/stat", 4096)
+		f, err := processStat("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err != nil {
 			return false
 		}
-		f := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-		if len(f) < 2 {
-			return false
-		}
-		if pid, err = strconv.Atoi(f[1]); err != nil {
+		if pid, err = strconv.Atoi(f[4-3]); err != nil { // ppid
 			return false
 		}
 	}

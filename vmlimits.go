@@ -180,22 +180,26 @@ func askedCPUs(r *specs.LinuxResources) string {
 	return r.CPU.Cpus
 }
 
-// countCPUs counts a cpuset such as "0-3,7"; 0 for none. Whether it is one at all the kernel decides,
-// when the cgroup is made.
-func countCPUs(set string) (n int) {
+// countCPUs counts a cpuset; 0 for none. The kernel decides whether it is one at all, when the cgroup is made.
+func countCPUs(set string) int { return len(numbersIn(set)) }
+
+// numbersIn lists the numbers of a set such as "0-3,7"; nil if it is none.
+func numbersIn(set string) (list []uint16) {
 	for part := range strings.SplitSeq(set, ",") {
 		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		first, err := strconv.ParseUint(low, 10, 16)
 		if err != nil {
-			return 0
+			return nil
 		}
 		last := first
 		if isRange {
 			if last, err = strconv.ParseUint(high, 10, 16); err != nil || last < first {
-				return 0
+				return nil
 			}
 		}
-		n += int(last-first) + 1
+		for n := first; n <= last; n++ {
+			list = append(list, uint16(n))
+		}
 	}
-	return n
+	return list
 }
