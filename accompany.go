@@ -1,5 +1,6 @@
 // create, once the init runs: the parent meets it at the places of init.go, does
 // what is the parent's to do there, and in the end lets it live alone.
+
 package main
 
 import (

@@ -4,6 +4,7 @@
 // A source inside the container's own rootfs is a name in the container, and as
 // hostile as the others: it is opened beneath the root, after the mounts that
 // come before it in the list. Whether it is a directory, only the init can see.
+
 package main
 
 import (

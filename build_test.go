@@ -1,4 +1,5 @@
 // What is shipped: one static binary, the same for everybody who builds the same sources.
+
 package main
 
 import (

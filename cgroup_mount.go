@@ -1,4 +1,5 @@
 // The container's /sys/fs/cgroup.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Every control file that runh writes, compared with what runc's own code writes for the same limits (testdata/cgroups, a module of
 // its own), for some hundred random linux.resources: on v1 here, on v2 in one of TestVM's machines.
+
 package main
 
 import (

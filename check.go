@@ -1,6 +1,7 @@
 // check tells an operator, in one screen, whether this host can run Hermit
 // containers, and what to do about what is missing (checkhost.go has the parts
 // that are not about machines).
+
 package main
 
 import (

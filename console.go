@@ -1,5 +1,6 @@
 // Terminals, from the host's side: handing the master to whoever asked for it
 // (--console-socket), or serving it ourselves (run, attached).
+
 package main
 
 import (

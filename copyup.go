@@ -2,6 +2,7 @@
 // none; with tmpcopyup a copy of it, owner included, which engines ask for in
 // images whose rootfs is read-only (/run, /tmp). Where nothing was, a tmpfs is as
 // the kernel makes it: 1777.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Pods through the Kubernetes Container Runtime Interface: a node is a CRI server with runh as a handler, asked by testdata/cri. Here it
 // is containerd with its CRI plugin; crio_test.go has CRI-O. All of it is in namespaces of its own, its pods' network too.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // CRI-O: conmon, the monitor that it starts for every container and every exec, run by hand the way CRI-O does, with what CRI-O then reads:
 // the pid on a pipe, log, exit and OOM files, the attach socket. Where there is a crio in $PATH the pod of cri_test.go runs there, too.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // containerd alone, by way of ctr --runc-binary: the shim io.containerd.runc.v2 that Kubernetes uses, with bundles whose rootfs is a
 // relative path. One daemon for these tests, in namespaces of its own that end with it. RUNTIME=/usr/sbin/runc is the control.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // delete removes everything that create has made, and is what cleans up after
 // a create or delete that was killed in the middle.
+
 package main
 
 import (

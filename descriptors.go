@@ -6,6 +6,7 @@
 // apart: everything that runh opens has it, and a descriptor that the caller
 // passes on cannot have it. A number in the range that is not the caller's
 // stays closed.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // docker checkpoint create and docker start --checkpoint, which dockerd has when it is told to be experimental, for a Hermit container. dockerd pauses
 // it, has containerd write the checkpoint into its store, and copies it from there.
+
 package main
 
 import (

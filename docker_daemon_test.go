@@ -1,5 +1,6 @@
 // A whole Docker daemon whose default runtime is runh, through what happens to daemons: twenty mixed containers at once, restarts with and
 // without warning under live-restore, restart policies, and what `docker events` says of it all.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Images in the shape of those that hermit-rs publishes from its examples, run as upstream's README says: Docker with its
 // runtimeArgs, one port, and no annotation. The stand-in is the application.
+
 package main
 
 import (

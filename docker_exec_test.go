@@ -1,4 +1,5 @@
 // What Docker does to a container that runs: exec, top, stats, pause, update, restart, cp, commit, health checks. The daemon is docker_test.go's.
+
 package main
 
 import (

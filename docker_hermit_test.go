@@ -1,4 +1,5 @@
 // Hermit applications under the real Docker daemon of docker_test.go.
+
 package main
 
 import (

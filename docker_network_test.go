@@ -1,4 +1,5 @@
 // The network of guests under the real Docker daemon of docker_test.go, whose own network namespace stands for the host's.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // A Hermit guest's files under the real Docker daemon: volumes as Docker mounts them, and what `docker diff`, `cp` and `commit` see of
 // what a guest has written.
+
 package main
 
 import (

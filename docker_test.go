@@ -1,6 +1,7 @@
 // Docker, the real daemon of the distribution, with runh among its runtimes and upstream's documented runtimeArgs. One daemon serves
 // all these tests: in its own pid, mount and network namespaces (so its bridge and rules are nobody else's, and all of it is
 // gone when its first process is), with its own data, state, socket and cgroup parent. RUNTIME=/usr/sbin/runc is the control.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // A Docker daemon with userns-remap: its containers' root is an ordinary user of the host.
+
 package main
 
 import (

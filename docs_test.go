@@ -1,5 +1,6 @@
 // The quick start of docs/ and the README's, as a reader would try them: every command of their blocks, in one machine made for it: namespaces in which /etc,
 // /usr/local, /var/lib and the source tree are overlays, so that what is installed and configured there is gone with them.
+
 package main
 
 import (

@@ -1,6 +1,7 @@
 // runh env: the Hermit environment as a tree of its own. Without one QEMU runs
 // from the host's files, mounted one by one; a tree is for a host whose QEMU
 // should not matter, and for taking along.
+
 package main
 
 import (

@@ -3,6 +3,7 @@
 //
 // In a Hermit container that is a Linux process beside the VM, from the
 // container's root file system; nothing can be run inside the guest.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // What exec runs: the file of --process, or the container's own process as the flags change it.
+
 package main
 
 import (

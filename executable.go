@@ -1,6 +1,7 @@
 // Finding the program to run: args[0] in the container's root, and HOME. The
 // container's files are read here from outside, by descriptor and only beneath
 // its root.
+
 package main
 
 import (

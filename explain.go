@@ -1,6 +1,7 @@
 // explain says what create would do with a bundle, and does none of it: Linux
 // or Hermit and why, and for Hermit the loader, the machine, the memory and
 // QEMU's exact command line.
+
 package main
 
 import (

@@ -3,6 +3,7 @@
 // use, into ordinary memory, and nothing runs them: no process, cgroup, mount,
 // descriptor or file is made, and no privilege is needed. What is known only
 // while a container is made stands there by name.
+
 package main
 
 import (

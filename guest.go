@@ -1,6 +1,7 @@
 // create, for a container whose program is a Hermit application: instead of
 // becoming the program, the init forks QEMU's process into its jail (jail.go)
 // and becomes the keeper (keeperborn.go).
+
 package main
 
 import (

@@ -8,6 +8,7 @@
 // A hook's output goes to a file in memory, not to a pipe: nobody need read it
 // while it comes, a child that it leaves behind holds nobody up, and the end
 // of it is there for the error message.
+
 package main
 
 import (

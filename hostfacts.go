@@ -3,6 +3,7 @@
 // listing_test.go does, and its listings are the same everywhere.
 //
 // Promises: nothing here changes anything.
+
 package main
 
 import (

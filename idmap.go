@@ -1,5 +1,6 @@
 // User and time namespaces, from the parent's side: the id maps and the clock
 // offsets that only it can write.
+
 package main
 
 import (

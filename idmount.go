@@ -3,6 +3,7 @@
 // "ID-mapped mounts"), and those whose source the root of a user namespace
 // cannot reach. The parent clones the source into a mount that is attached
 // nowhere; the init inherits its descriptor and attaches it.
+
 package main
 
 import (

@@ -22,6 +22,7 @@
 //	placeArmed    the parent may go: the init no longer dies with it
 //	placeListener the filter is loaded, and its listener is for the agent; the
 //	              one met is who waits for the execve
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // runh install: the managers' own files, edited and given back.
+
 package main
 
 import (

@@ -9,6 +9,7 @@
 // What it has not: capabilities, other files of the image, the container or the
 // host, /proc, /sys, a way to gain privileges, or system calls that a VMM does
 // not make.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // QEMUs that do not answer, and what they print: shell scripts in QEMU's place.
+
 package main
 
 import (

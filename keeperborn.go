@@ -1,5 +1,6 @@
 // How the init of a Hermit container becomes the keeper: what it takes along, what
 // it gives up, and how create learns that QEMU is in the keeper's hands.
+
 package main
 
 import (

@@ -8,6 +8,7 @@
 //
 // A guest is no process of Linux's. The label of one is checked and then has no
 // effect, which explain, the log and SECURITY.md say, with the reason.
+
 package main
 
 import (

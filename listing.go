@@ -7,6 +7,7 @@
 // "?", and a test refuses it for every program that runh makes.
 // listingtable.go has the calls, listingargs.go the arguments, listingflags.go the
 // flags, listingtext.go the printing.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // The listings of explain --program: golden ones, which need neither root nor anything of this host's, and the program
 // in a real init's memory, which they must equal.
+
 package main
 
 import (

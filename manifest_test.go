@@ -1,4 +1,5 @@
 // A checkpoint's manifest: what is written is read, and nothing else is.
+
 package main
 
 import (

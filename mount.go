@@ -9,6 +9,7 @@
 // directory descriptors if it is missing, and mounted on by descriptor.
 // mount(2) is only called on "." after fchdir, on "/" to set propagation, and by
 // nopivot.go on mounts of the host.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // linux.netDevices: devices of the host's network that become the container's
 // (runtime-spec, config-linux.md, "Network Devices").
+
 package main
 
 import (

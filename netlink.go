@@ -1,5 +1,6 @@
 // Rtnetlink: the few messages that move a network device and its addresses from
 // one network namespace to another (rtnetlink(7)). netdevice.go says when.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // What is chosen of a namespace's network, what the guest is told of it, and the answers to its DHCP: without a network.
+
 package main
 
 import (

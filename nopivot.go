@@ -7,6 +7,7 @@
 // the container's (mount_too_revealing in fs/namespace.c). So everything on the
 // old root is detached. In a user namespace the host's mounts are locked and
 // cannot be; there each procfs and sysfs is covered, which counts as a mask.
+
 package main
 
 import (

@@ -6,6 +6,7 @@
 //
 // Nothing stays behind to pass that on: start, and run --detach, wait until the
 // container is ready or gone, as the manager does.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // What make install and make deb put on a host: files that work there.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // podman with runh as its runtime: as root, and as an ordinary user who exists only for the test. podman has no daemon; every test
 // has a store of its own. RUNTIME=/usr/sbin/runc is the control.
+
 package main
 
 import (

@@ -1,6 +1,7 @@
 // What the container's process is: user, groups, capabilities, limits, working
 // directory, terminal, and what it executes. Everything here only writes
 // operations; init.go says in which order.
+
 package main
 
 import (

@@ -7,6 +7,7 @@
 // lead, and carries the name of its step for the error message. Nothing here
 // makes a system call on behalf of the container: init.go, rootfs.go, process.go
 // and jail.go say which, stub.go starts the interpreter and talks with it.
+
 package main
 
 import (

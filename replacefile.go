@@ -5,6 +5,7 @@
 // is removed, whether a killed runh or somebody else has left it. A planted
 // link leads nowhere, and a planted FIFO holds up nobody. The rename replaces a
 // link, it does not follow it.
+
 package main
 
 import (

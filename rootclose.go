@@ -1,5 +1,6 @@
 // The last operations on a root file system: what is hidden and write-protected,
 // and the step inside, after which no path of the host is reachable.
+
 package main
 
 import (

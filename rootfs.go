@@ -1,6 +1,7 @@
 // The root file system itself: opening and creating what is beneath it, mounting
 // on it, masking, and entering it. mount.go has read the spec; this file writes
 // the operations.
+
 package main
 
 import (

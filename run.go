@@ -1,5 +1,6 @@
 // run is create and start in one; attached, it also stays until the process
 // ends, returns its exit code, and cleans up.
+
 package main
 
 import (

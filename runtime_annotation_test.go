@@ -1,4 +1,5 @@
 // Annotations of a pod, which its manager gives to all of its containers, in the forms in which managers tell a container its name.
+
 package main
 
 import (

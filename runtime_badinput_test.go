@@ -1,4 +1,5 @@
 // Bad input: one clear line, exit code 1, and nothing left behind, whatever is wrong.
+
 package main
 
 import (

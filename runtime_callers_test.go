@@ -1,5 +1,6 @@
 // The ten invariants that everything else hangs on (callers.md section 0), and what breaks when callers are killed, are many,
 // or have no environment.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Signals that end a command which makes something, delete --force of a create that hangs, and hooks that turn against
 // their own container (cancel.go, statelock.go).
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // A container's cgroup from outside: where it is, what it limits, how processes get in and out of it. Every test here
 // holds on cgroup v1, v2, and a host with both, with and without systemd: vm_test.go runs them on each.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // checkpoint and restore of Hermit containers: a guest that counts, and goes on counting; what is refused; what a killed checkpoint leaves;
 // a hundred rounds. The pipes of a container end with a checkpoint, so what each life printed is known to the byte.
+
 package main
 
 import (

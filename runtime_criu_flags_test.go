@@ -1,4 +1,5 @@
 // What checkpoint and restore pass on to criu: locks, files without a name, sockets of the host's, and where the memory comes from and goes to.
+
 package main
 
 import (

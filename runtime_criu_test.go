@@ -1,5 +1,6 @@
 // checkpoint and restore of Linux containers, by criu, which needs a kernel that it knows: TestVM runs these tests in machines with Debian's kernel and
 // Debian's criu. Elsewhere they run where `criu check` is content, and are else only looked for in TestVM's lists.
+
 package main
 
 import (

@@ -1,6 +1,7 @@
 // Known attacks on container runtimes, replayed: a hostile image or volume, and what of the host must not change. Each test is
 // named after the first report of its mechanism; SECURITY.md says what stands against it. Debian 12's runc 1.1.5 fails
 // TestCVE_2021_30465, TestCVE_2025_31133, TestCVE_2026_41579 and TestHostileRootfs: they can tell.
+
 package main
 
 import (

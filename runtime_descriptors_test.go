@@ -1,5 +1,6 @@
 // Which descriptors reach a container, and how many a container's set-up may need: looked at from outside, in
 // /proc/PID/fd of the process that runs.
+
 package main
 
 import (

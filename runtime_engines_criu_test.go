@@ -1,4 +1,5 @@
 // Checkpoints of Linux containers by Docker and podman, which TestVMEngines runs in its machines: there runh's criu has a kernel that it knows.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // The engines with their systemd drivers: containerd as Kubernetes uses it, Docker and podman. TestVMEngines runs these in its machine, with
 // cgroup v2. What else engines do is the same with either driver, and tested where they are without systemd.
+
 package main
 
 import (

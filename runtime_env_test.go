@@ -1,4 +1,5 @@
 // What an operator asks before anything runs: explain, check and env.
+
 package main
 
 import (

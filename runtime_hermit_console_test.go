@@ -1,4 +1,5 @@
 // The serial line of a Hermit guest as its user has it: on a terminal and in a pipe, and byte for byte.
+
 package main
 
 import (

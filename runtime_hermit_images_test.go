@@ -1,4 +1,5 @@
 // Images as others make them: Hermit applications that boot by themselves (PVH), and files in an image's own /root.
+
 package main
 
 import (

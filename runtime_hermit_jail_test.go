@@ -1,5 +1,6 @@
 // What a guest that has broken out of QEMU meets: testdata/breakout.c stands in QEMU's place, in the very jail that QEMU has, and
 // tries. And what QEMU itself asks of the kernel, against what its filter lets through.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // What limits make of a machine: linux.resources.unified, the cgroups above the container's, and whom a limit reaches.
+
 package main
 
 import (

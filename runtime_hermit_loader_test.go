@@ -1,4 +1,5 @@
 // Kernels and loaders of different years: which pairs run, which are refused, and what is said of one that crashes.
+
 package main
 
 import (

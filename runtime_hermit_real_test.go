@@ -1,5 +1,6 @@
 // Binaries that Hermit's own people built (testdata/hermit): a loader and applications of 2023, which show what the stand-in is a stand-in
 // for; and the guests' tests once more with other programs around them: virtiofsd in Rust, and QEMU of Debian testing.
+
 package main
 
 import (

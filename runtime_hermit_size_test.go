@@ -1,4 +1,5 @@
 // How large a machine is, who says so, and what becomes of a limit that changes under it; and whose QEMU it is.
+
 package main
 
 import (

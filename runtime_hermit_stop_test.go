@@ -1,4 +1,5 @@
 // How a Hermit container is stopped and paused: what the guest notices of it, and that nothing can be in its way.
+
 package main
 
 import (

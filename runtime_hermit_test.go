@@ -1,5 +1,6 @@
 // Hermit containers, with the stand-in guest of testdata/guest (its README says what each image and command does): what reaches the
 // guest, what comes out, how it ends, what surrounds it, and what is refused before it starts.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Hooks (runtime-spec config.md, "POSIX-platform Hooks"; callers.md section 3): when, where and with what each of the six kinds runs,
 // and what its failure means.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Saved guests with a network of a namespace's: who they believe to be, and by which addresses others know them, after a restore in
 // another place and from a template.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Id-mapped mounts, and mounts in a user namespace: who a file of the host's belongs to inside, and who it belongs to on the
 // host when it was made inside.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // The session keyring: the container's own, unless --no-new-keyring leaves it the caller's.
+
 package main
 
 import (

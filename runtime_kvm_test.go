@@ -1,5 +1,6 @@
 // What only a host with KVM can show, in the machine that has it: that runh finds it, that QEMU uses it, and vhost-net with it. All
 // else about guests is shown there by the tests that run here under TCG; runtime_vm_kvm_test.go has the list.
+
 package main
 
 import (

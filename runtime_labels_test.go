@@ -1,5 +1,6 @@
 // Labels of security modules. This kernel may have none that is enabled; then what is tested is that nobody who asked for
 // confinement runs without, and that the question would reach the kernel.
+
 package main
 
 import (

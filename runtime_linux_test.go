@@ -1,5 +1,6 @@
 // What config.json asks of a Linux container, seen from inside: namespaces, process attributes, devices, seccomp, cgroups,
 // terminal. Mounts and hooks have files of their own.
+
 package main
 
 import (

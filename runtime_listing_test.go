@@ -1,4 +1,5 @@
 // explain --program against what create does: the program in the memory of a real init is the one that was listed.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // Mounts as config.json orders them: every option word, where targets come from, what of the host may be seen through them.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // linux.netDevices: a veth pair in a network of the test's own stands for the host's, and is looked at from both sides.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // 127.0.0.1 of a namespace, for its own processes: what they listen on is theirs, all else leads to a guest without ports.
+
 package main
 
 import (

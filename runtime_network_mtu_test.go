@@ -1,5 +1,6 @@
 // Packets that are too large: a path narrower than the interface, as overlay networks have it, whose routes alone tell of it. What
 // passes here and what is lost is real: see narrow.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // Network namespaces as engines and CNIs make them, each as one line of a table, with a guest in a namespace of its own and another that joins
 // it: both reach the world and are reached, by TCP and UDP, from outside and from beside. And namespaces whose interface comes, goes and comes back.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // The network of guests, in namespaces that the test makes: a bridge stands for the world, a namespace at the end of a veth pair for a
 // pod or a container of Docker's. The stand-in guest (testdata/guest, net.c) says what it was told, asks, and serves.
+
 package main
 
 import (

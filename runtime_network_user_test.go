@@ -1,4 +1,5 @@
 // QEMU's own network, where each connection is a descriptor of QEMU's.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // runh as a service of Type=notify: the container's READY reaches the service manager, and nothing else of it does.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // pause and its relatives where a cgroup has members that are no processes of the container, or processes that do not stop. Before
 // Linux 6.13, KVM and vhost put kernel threads there, which neither freeze nor die (runtime_vm_kvm_test.go has such a kernel).
+
 package main
 
 import (

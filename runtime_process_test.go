@@ -1,5 +1,6 @@
 // The edge between the process and its surroundings: which entries of its environment count, and what of the caller of
 // runh (CPUs, OOM score, keyring) stays with the caller.
+
 package main
 
 import (

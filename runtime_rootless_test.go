@@ -1,4 +1,5 @@
 // runh in the hands of an ordinary user, who exists only for the test: user namespaces, their maps, and all commands.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // How the container's process is scheduled, asked of the kernel from outside: what sched_getattr, ioprio_get and /proc say of
 // its pid.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // The seccomp agent: a socket and a process beside the runtime, which decides about system calls that the profile leaves to it.
+
 package main
 
 import (

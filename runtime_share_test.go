@@ -1,5 +1,6 @@
 // Files of the container in the guest, with the stand-in's virtio-fs client and the host's virtiofsd (or another: TestHermitOtherEnvironments): what it sees and may write, what a
 // hostile image or guest reaches, how virtiofsd is confined, and how it ends.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // A start that fails: what it leaves, and when it returns.
+
 package main
 
 import (

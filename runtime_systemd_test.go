@@ -1,5 +1,6 @@
 // Containers in systemd's scopes and slices. TestVM runs these tests in a machine with systemd as its init; elsewhere
 // there is only an error to be had.
+
 package main
 
 import (

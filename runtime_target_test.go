@@ -1,5 +1,6 @@
 // Where mounts, devices, masks and the working directory land: on what is there, in the order of the list, and never on another
 // place than the one that was asked for.
+
 package main
 
 import (

@@ -1,4 +1,5 @@
 // Templates: what the first start makes, what later ones skip, and that a container which differs in anything boots for itself.
+
 package main
 
 import (

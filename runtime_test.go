@@ -5,6 +5,7 @@
 // Every test has a directory, state root and token of its own (the token is part of the directory's name, of every
 // container id and so of every cgroup, mount and command line), and whatever still carries the token when the test
 // ends (state, cgroup, mount, process) is a failure of that test.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // update as Docker, containerd, CRI-O and people call it (callers.md 1.3, 4.3): what is named changes in the cgroup, and
 // nothing else does.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // User namespaces as the host's root makes them: a Hermit application in one, namespaces that several containers share,
 // exec into them. runtime_rootless_test.go has those of an ordinary user; runtime_idmap_test.go the mounts.
+
 package main
 
 import (

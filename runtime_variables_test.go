@@ -1,5 +1,6 @@
 // Which variables a guest gets, what is said of those that it does not get, and what a kernel of August 2026 needs else: DHCP
 // without words on its command line, receive buffers that fit, a source of randomness on a microvm.
+
 package main
 
 import (

@@ -1,6 +1,7 @@
 // The machines with the engines: systemd and cgroup v2, and containerd, Docker, podman and QEMU in them, each with its systemd driver: those
 // of this Debian, and those of Debian testing with testing's systemd and C library, from the tree that testdata/testing.sh makes.
 // What TestVM's machines do to runh alone, runtime_engines_test.go and runtime_engines_criu_test.go do here by the programs that call it.
+
 package main
 
 import (

@@ -3,6 +3,7 @@
 // busybox, and for systemd that and a message bus, as the host has them. Inside, the program runs itself again, with a
 // list of tests; testdata/vm/init is what brings it there. What it prints comes over the serial line, and each of its
 // tests becomes a subtest here.
+
 package main
 
 import (

@@ -19,6 +19,7 @@
 //
 // The filter holds for everything after it is loaded, runh's own last calls and execve included: a profile that denies execve
 // makes `start` fail, as with runc.
+
 package main
 
 import (

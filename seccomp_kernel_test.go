@@ -1,5 +1,6 @@
 // The seccomp compiler against others: the filters that runc and crun make of the same profile with libseccomp, and the
 // kernel.
+
 package main
 
 import (

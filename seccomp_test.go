@@ -1,6 +1,7 @@
 // Tests of the seccomp compiler. The compiled program is run by an interpreter of classic BPF written here, and compared with
 // what the profile says (an evaluator that shares no code with the compiler), with the filters that runc and crun make of the
 // same profile with libseccomp, and with what the kernel does with it.
+
 package main
 
 import (

@@ -7,6 +7,7 @@
 // under it from then on. So that process makes two more calls, and whoever
 // waits for its execve (start, exec) talks to the agent: it sends the listener,
 // and waits for a word.
+
 package main
 
 import (

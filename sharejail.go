@@ -9,6 +9,7 @@
 //
 // QEMU does not wait for virtiofsd, nor the other way round: the socket between them is listening and
 // connected before either exists.
+
 package main
 
 import (

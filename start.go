@@ -1,4 +1,5 @@
 // start lets a created container's process go, and reports whether it went.
+
 package main
 
 import (

@@ -1,5 +1,6 @@
 // What is left out of a machine's state: by made-up streams, by anything at all, and by those of a real QEMU, whose memory after a restore is
 // compared page by page.
+
 package main
 
 import (

@@ -7,6 +7,7 @@
 // limit, has threads (setns to a user namespace refuses those), and would show
 // the host's runh binary to the container as /proc/PID/exe (CVE-2019-5736).
 // What the container can see here is a sealed copy of nothing worth having.
+
 package main
 
 import (

@@ -1,6 +1,7 @@
 // The file that the stub is executed from: the interpreter as an ELF program,
 // in a sealed memfd. Where the host forbids to execute those (vm.memfd_noexec=2)
 // it is a file without a name, that only this one start has.
+
 package main
 
 import (
