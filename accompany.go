@@ -1,4 +1,4 @@
-// create, once the init runs: the parent meets it at the places of init.go, does
+// create, once the init runs: the parent meets it at the synchronisation points, does
 // what is the parent's to do there, and in the end lets it live alone.
 
 package main
@@ -14,101 +14,66 @@ import (
 
 // runSetup accompanies the init to the point where the file system stands.
 func (c *creation) runSetup() error {
-	p := c.init
-	for {
-		place, err := p.wait()
-		if err != nil {
-			return c.explain(err)
-		}
-		c.followFork()
-		switch place & 0xff {
-		case placeOutside:
-			err = c.enterLate()
-		case placeUser:
-			err = writeIDMaps(c.child, c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings)
-			if err == nil {
-				err = p.proceed()
-			}
-		case placeTime:
-			err = writeTimeOffsets(c.child, c.spec.Linux.TimeOffsets)
-			if err == nil {
-				err = p.proceed()
-			}
-		case placeNetwork:
-			err = c.moveDevices()
-			if err == nil {
-				err = p.proceed()
-			}
-		case placeCovered, placeIDMap, placeCopyUp:
-			err = c.meetMount(&p.mounts[place>>8], place&0xff)
-			if err == nil {
-				err = p.proceed()
-			}
-		case placeTree:
-			err = c.sendTree(&p.mounts[place>>8])
-		case placeConsole:
-			c.master, p.received = p.received, -1
-			if c.opts.consoleSocket == "" {
-				err = clearONLCR(c.master)
-			}
-		case placeMounted:
-			return c.atMounted()
-		}
-		if err != nil {
-			return err
-		}
+	p := c.plan
+	if err := c.session.drive(handlers{
+		syncOutside: func(int) error { return c.enterLate() },
+		syncUser:    func(int) error { return writeIDMaps(c.child(), p.linux.UIDMappings, p.linux.GIDMappings) },
+		syncTime:    func(int) error { return writeTimeOffsets(c.child(), p.linux.TimeOffsets) },
+		syncNetwork: func(int) error { return c.moveDevices() },
+		syncCovered: func(mount int) error { return c.compiler.takeCovered(&p.mounts[mount], c.session.take()) },
+		syncIDMap:   func(mount int) error { return c.mapIDs(&p.mounts[mount]) },
+		syncCopyUp:  func(mount int) error { return c.copyUp(&p.mounts[mount]) },
+		syncTree:    func(mount int) error { return c.sendTree(&p.mounts[mount]) },
+		syncConsole: func(int) error { return c.takeMaster() },
+	}, syncMounted); err != nil {
+		return c.explain(err)
 	}
+	return c.atMounted()
 }
 
-// followFork makes the child of the init's fork the one to wait for.
-func (c *creation) followFork() {
-	p := c.init
-	if p.namespaces.fork {
-		c.child = p.namespaces.forked.follow(c.child, p.pid)
-	}
+// mapIDs maps the ids of the mount that the init has sent.
+func (c *creation) mapIDs(m *mountRequest) error {
+	tree := c.session.take()
+	defer unix.Close(tree)
+	return c.trees.mapIDs(m, tree)
 }
 
-// meetMount does the parent's part of one mount.
-func (c *creation) meetMount(m *mountRequest, place uint64) error {
-	p := c.init
-	switch place {
-	case placeCovered:
-		fd := p.received
-		p.received = -1
-		return p.takeCovered(m, fd)
-	case placeIDMap:
-		if err := c.mapIDs(m, p.received); err != nil {
-			return err
-		}
-		unix.Close(p.received)
-		p.received = -1
-	case placeCopyUp:
-		if err := copyUp(m, fmt.Sprintf("/proc/%d/cwd", c.child)); err != nil {
-			return fmt.Errorf("tmpcopyup %s: %w", m.dest, err)
-		}
+// copyUp fills the tmpfs, which is the init's working directory.
+func (c *creation) copyUp(m *mountRequest) error {
+	if err := copyUp(m, fmt.Sprintf("/proc/%d/cwd", c.child())); err != nil {
+		return fmt.Errorf("tmpcopyup %s: %w", m.dest, err)
 	}
 	return nil
 }
 
 // sendTree answers an init that asks for a clone of a mount's source.
 func (c *creation) sendTree(m *mountRequest) error {
-	tree, err := c.makeTree(m)
+	tree, err := c.trees.make(m)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(tree)
-	return c.init.sendFiles([]int{tree})
+	return c.session.send([]int{tree})
+}
+
+// takeMaster takes the terminal's master that the init has sent.
+func (c *creation) takeMaster() error {
+	c.master = c.session.take()
+	if c.opts.consoleSocket != "" {
+		return nil
+	}
+	return clearONLCR(c.master)
 }
 
 // enterLate moves the init into the cgroup after its fork, and makes of that
 // what had to wait for the init.
 func (c *creation) enterLate() error {
-	p := c.init
-	waited := p.cgroup.pending()
-	if err := p.cgroup.enter(c.child); err != nil {
+	group := c.plan.cgroup
+	waited := group.pending()
+	if err := group.enter(c.child()); err != nil {
 		return err
 	}
-	if err := p.proceed(); err != nil || !waited {
+	if err := c.session.proceed(); err != nil || !waited {
 		return err
 	}
 	return c.makeCgroup()
@@ -117,13 +82,14 @@ func (c *creation) enterLate() error {
 // atMounted: the namespaces and the file system are there, the host's files
 // are still visible to the init, and nothing of the container runs.
 func (c *creation) atMounted() error {
-	p := c.init
-	start, err := processStart(c.child)
+	p := c.plan
+	child := c.child()
+	start, err := processStart(child)
 	if err != nil {
-		return c.explain(errStubDied)
+		return c.explain(errInitDied)
 	}
-	c.Pid, c.StartTime = c.child, start
-	if err := c.Rdt.join(c.child); err != nil {
+	c.Pid, c.StartTime = child, start
+	if err := c.Rdt.join(child); err != nil {
 		return err
 	}
 	if c.spec.Hooks != nil {
@@ -132,13 +98,12 @@ func (c *creation) atMounted() error {
 			return err
 		}
 	}
-	root := p.received // as the init sees it, mounts included
-	p.received = -1
+	root := c.session.take() // as the init sees it, mounts included
 	defer unix.Close(root)
 	if p.noPivot {
-		table, err := readMountinfo(c.child)
+		table, err := readMountinfo(child)
 		if err == nil {
-			p.host, err = readHostTable(table, p.rootfs)
+			c.compiler.host, err = readHostTable(table, p.rootfs)
 		}
 		if err != nil {
 			return fmt.Errorf("--no-pivot: %w", err)
@@ -161,18 +126,17 @@ func (c *creation) atMounted() error {
 	if err := c.giveCgroup(); err != nil {
 		return err
 	}
-	p.process.User.AdditionalGids = settableGroups(p.process.User, c.child, c.g.lossf)
-	p.writeFinish(exe.path, append(env, c.notifyEnv()...))
-	return p.proceed()
+	p.process.User.AdditionalGids = settableGroups(p.process.User, child, c.g.lossf)
+	c.compiler.writeFinish(exe.path, append(env, c.notifyEnv()...))
+	return c.session.proceed()
 }
 
 // runFinish waits until the init has done everything but what start is for.
 func (c *creation) runFinish() error {
-	p := c.init
-	if err := p.expect(placeReady); err != nil {
+	if err := c.session.drive(handlers{}, syncReady); err != nil {
 		return c.explain(err)
 	}
-	return p.checkCwd()
+	return c.compiler.checkCwd(c.spec.Process.Cwd)
 }
 
 // record makes the container known: terminal, state and pid file are there
@@ -186,7 +150,7 @@ func (c *creation) recordAs(phase string) error {
 		}
 	}
 	if c.opts.pidfdSocket != "" {
-		if err := sendPidfd(c.signals, c.opts.pidfdSocket, c.child); err != nil {
+		if err := sendPidfd(c.signals, c.opts.pidfdSocket, c.child()); err != nil {
 			return err
 		}
 	}
@@ -195,7 +159,7 @@ func (c *creation) recordAs(phase string) error {
 		return err
 	}
 	if c.opts.pidFile != "" {
-		if err := writePidFile(c.opts.pidFile, c.child); err != nil {
+		if err := writePidFile(c.opts.pidFile, c.child()); err != nil {
 			return err
 		}
 		c.onFailure(func() { os.Remove(c.opts.pidFile) })
@@ -208,32 +172,32 @@ func (c *creation) arm() error {
 	if c.Kind == "hermit" {
 		return nil // wakeKeeper has done it
 	}
-	if err := c.init.proceed(); err != nil {
+	if err := c.session.proceed(); err != nil {
 		return c.explain(err)
 	}
-	return c.explain(c.init.expect(placeArmed))
+	return c.explain(c.session.drive(handlers{}, syncArmed))
 }
 
 // explain adds to a silent death how it came.
 func (c *creation) explain(err error) error {
-	if !errors.Is(err, errStubDied) {
+	if !errors.Is(err, errInitDied) {
 		return err
 	}
 	var status unix.WaitStatus
 	for {
-		pid, werr := unix.Wait4(c.child, &status, 0, nil)
+		pid, werr := unix.Wait4(c.child(), &status, 0, nil)
 		if werr == unix.EINTR {
 			continue
 		}
-		if werr != nil || pid != c.child {
+		if werr != nil || pid != c.child() {
 			return err
 		}
 		break
 	}
-	switch oom, _ := c.init.cgroup.oomKilled(); { // not known is no
+	switch oom, _ := c.plan.cgroup.oomKilled(); { // not known is no
 	case oom:
 		return fmt.Errorf("%w: the memory limit is too small for it", err)
-	case c.init.cgroup.unit != nil && status.Signal() == unix.SIGKILL:
+	case c.plan.cgroup.unit != nil && status.Signal() == unix.SIGKILL:
 		// systemd takes the cgroup away, and with it the count of such deaths.
 		return fmt.Errorf("%w of signal 9 (killed): if it has a memory limit, that may be too small for it", err)
 	case status.Signaled():

@@ -59,9 +59,9 @@ func (l *cgroupLimits) applyCPU(c *cgroup) error {
 
 // limitCPU is the last step of create.
 func (c *creation) limitCPU() error {
-	err := c.init.cgroup.limits.applyCPU(c.init.cgroup)
+	err := c.plan.cgroup.limits.applyCPU(c.plan.cgroup)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, gone := processStart(c.child); gone != nil {
+		if _, gone := processStart(c.child()); gone != nil {
 			return nil // systemd takes a scope away with its last process
 		}
 	}

@@ -7,37 +7,18 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
-// A sibling is what forkSibling has written.
-type sibling struct {
-	p   *program
-	pid addr
-}
-
-// value is the child's pid, once there is one.
-func (s *sibling) value() uint64 { return binary.NativeEndian.Uint64(s.p.view(s.pid, 8)) }
-
-// follow is the process to wait for after the fork: the child, once there is
-// one. The half that only forked is reaped then.
-func (s *sibling) follow(waited, half int) int {
-	if s == nil || waited != half || s.value() == 0 {
-		return waited
-	}
-	reapChild(half)
-	return int(s.value())
-}
-
 // forkSibling goes on in a child of the parent's, as the parent sees it; this
 // process ends. The child is born in the v2 cgroup of the descriptor group; 0
 // is none. Where that is refused it is born beside, and outside is not 0 then.
-func (p *program) forkSibling(namespaces uint64, group int, outside addr) sibling {
+func (p *program) forkSibling(namespaces uint64, group int, outside addr) {
 	var child, born label
 	pid := p.words(0)
+	p.sibling = pid
 	flags := namespaces | unix.CLONE_PARENT
 	if group != 0 {
 		var refused label
@@ -55,11 +36,10 @@ func (p *program) forkSibling(namespaces uint64, group int, outside addr) siblin
 	p.call(unix.SYS_EXIT_GROUP, 0)
 	p.place(&child)
 	p.call(unix.SYS_FUTEX, pid, futexWait, 0, p.words(10, 0)).ignore(unix.EAGAIN)
-	return sibling{p, pid}
 }
 
-// inheritBirth gives the stub the v2 cgroup to be born in after its fork.
-func (c *processPlan) inheritBirth(group *cgroup) (err error) {
+// inheritBirth gives the process the v2 cgroup to be born in after its fork.
+func (c *processCompiler) inheritBirth(group *cgroup) (err error) {
 	if !c.forks || group.pending() || group.v2Place() == "" {
 		return nil
 	}
@@ -68,17 +48,17 @@ func (c *processPlan) inheritBirth(group *cgroup) (err error) {
 }
 
 // late: is the program still in the half that stays out of the cgroup?
-func (c *processPlan) late() bool { return c.forks && !c.born }
+func (c *processCompiler) late() bool { return c.forks && !c.born }
 
 // forkLate makes that fork. A child that could not be born in its cgroup, or
 // whose scope systemd has yet to make, is moved there by its pid.
-func (c *processPlan) forkLate(group *cgroup, namespaces uint64) sibling {
+func (c *processCompiler) forkLate(group *cgroup, namespaces uint64) {
 	outside := c.outside
 	if !group.v2 {
 		outside = c.words(0) // the v2 tree beside v1 is not worth a wait
 	}
 	c.named(outside, "outside the cgroup")
-	forked := c.forkSibling(namespaces, c.birth, outside)
+	c.forkSibling(namespaces, c.birth, outside)
 	c.born = true
 	c.dieWithParent()
 	c.call(unix.SYS_SETSID)
@@ -88,17 +68,16 @@ func (c *processPlan) forkLate(group *cgroup, namespaces uint64) sibling {
 	c.at("wait for the cgroup")
 	var inside label
 	c.equal(c.outside, 0, &inside)
-	c.report(placeOutside)
+	c.report(syncOutside)
 	c.await()
 	c.place(&inside)
-	return forked
 }
 
-// inheritCgroupNamespace gives the stub the container's cgroup namespace, for
+// inheritCgroupNamespace gives the process the container's cgroup namespace, for
 // after the fork; 0: it is entered at once with the others. Inside, the kernel
 // refuses a birth by a process whose own cgroup is outside (cgroups(7),
 // nsdelegate). A namespace of the host's can only be entered by the host's root.
-func (c *processPlan) inheritCgroupNamespace(pid int, flags uint64) (fd int, err error) {
+func (c *processCompiler) inheritCgroupNamespace(pid int, flags uint64) (fd int, err error) {
 	if c.birth == 0 || flags&unix.CLONE_NEWCGROUP == 0 {
 		return 0, nil
 	}

@@ -16,52 +16,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startIn starts the stub in the cgroup, as far as a process can be born in
-// it. When it fails the stub may run all the same: then pid is set.
-func (c *processPlan) startIn(group *cgroup, sys *syscall.SysProcAttr) error {
-	pending := group.unit != nil && group.unit.pending
-	if c.forks {
-		if pending {
-			c.view(c.outside, 8)[0] = 1
-		}
-		return c.start(sys)
+// startIn starts the process in the cgroup, as far as it can be born in it.
+func (s *session) startIn(b birth) error {
+	group := b.group
+	switch {
+	case group == nil:
+		return s.fork(b, &syscall.SysProcAttr{})
+	case s.program.sibling != 0: // its child is born there, or waits
+		s.program.wait(group.pending())
+		return s.fork(b, &syscall.SysProcAttr{})
+	case group.pending():
+		return s.startOutside(b)
 	}
-	if pending {
-		return c.startOutside(group, sys)
-	}
-	birth, err := group.dirFD()
+	dir, err := group.dirFD()
 	if err != nil {
 		return err
 	}
-	if birth != nil {
-		defer birth.Close()
-		sys.UseCgroupFD, sys.CgroupFD = true, int(birth.Fd())
-		if err = c.start(sys); err == nil {
+	if dir != nil {
+		defer dir.Close()
+		if err = s.fork(b, &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}); err == nil {
 			return nil
 		}
 		// Whatever it was: if it was not about the cgroup, it comes again.
-		sys.UseCgroupFD = false
 	}
 	if !group.v2 {
-		return c.start(sys) // v1; the v2 tree beside it is not worth a failure
+		return s.fork(b, &syscall.SysProcAttr{}) // v1; the v2 tree beside it is not worth a failure
 	}
-	return c.startOutside(group, sys)
+	return s.startOutside(b)
 }
 
-// startOutside starts the stub, which waits at once until it has been moved in.
-func (c *processPlan) startOutside(group *cgroup, sys *syscall.SysProcAttr) error {
-	c.view(c.outside, 8)[0] = 1
-	if err := c.start(sys); err != nil {
+// startOutside starts a process that waits at once until it has been moved in.
+func (s *session) startOutside(b birth) error {
+	s.program.wait(true)
+	if err := s.fork(b, &syscall.SysProcAttr{}); err != nil {
 		return err
 	}
-	if err := group.enter(c.pid); err != nil {
+	if err := b.group.enter(s.pid); err != nil {
 		return err
 	}
-	return c.proceed()
+	return s.proceed()
+}
+
+// wait has the process wait to be moved.
+func (p *program) wait(outside bool) {
+	if outside {
+		p.view(p.outside, 8)[0] = 1
+	}
 }
 
 // awaitCgroup holds up a process that could not be born in its cgroup.
-func (c *processPlan) awaitCgroup() {
+func (c *processCompiler) awaitCgroup() {
 	c.outside = c.named(c.words(0), "outside the cgroup")
 	if c.forks {
 		return // forkLate does it

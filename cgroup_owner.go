@@ -22,13 +22,13 @@ import (
 // giveCgroup makes the process's user the owner, by the id maps that the init
 // has by now.
 func (c *creation) giveCgroup() error {
-	group := c.init.cgroup
-	if !group.v2 || !c.init.namespaces.isNew(unix.CLONE_NEWCGROUP) || !c.init.writesCgroup() {
+	group := c.plan.cgroup
+	if !group.v2 || !c.plan.namespaces.isNew(unix.CLONE_NEWCGROUP) || !c.plan.writesCgroup() {
 		return nil
 	}
-	uids, err := readIDMap(c.child, "uid_map")
+	uids, err := readIDMap(c.child(), "uid_map")
 	if err != nil {
-		return c.explain(errStubDied)
+		return c.explain(errInitDied)
 	}
 	uid := c.spec.Process.User.UID
 	for _, m := range uids {
@@ -45,8 +45,8 @@ func (c *creation) giveCgroup() error {
 }
 
 // writesCgroup: has the container a mount of its cgroup that it may write to?
-func (c *initPlan) writesCgroup() bool {
-	for _, m := range c.mounts {
+func (p *initPlan) writesCgroup() bool {
+	for _, m := range p.mounts {
 		if (m.fstype == "cgroup" || m.fstype == "cgroup2") && m.set&unix.MOUNT_ATTR_RDONLY == 0 {
 			return true
 		}

@@ -35,7 +35,7 @@ func (m *mountRequest) hasOption(name string) bool {
 }
 
 // takeCovered looks at what a tmpfs is about to cover, and takes the descriptor.
-func (p *initPlan) takeCovered(m *mountRequest, fd int) error {
+func (p *program) takeCovered(m *mountRequest, fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		unix.Close(fd)

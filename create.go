@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -28,17 +27,18 @@ type creation struct {
 	spec *specs.Spec
 	raw  []byte // config.json
 
-	init   *initPlan
-	child  int // the pid to wait for, once there is one
-	master int // the terminal's master, or -1
-	hermit *hermitOptions
-	from   *savedGuest // restore: the guest goes on from it
-	hooked bool        // hooks have begun to run: a failure ends with the poststop ones
-	undo   []func()
+	plan     *initPlan     // what is decided,
+	compiler *initCompiler // the program made of it,
+	session  *session      // and the process that runs the program
+	first    int           // the first process, where it is not the session's: criu has made it, or it is a listing's
 
-	maps      idMaps // for id-mapped mounts
-	closers   []int  // descriptors to close in the end
-	launching int    // connection to a VMM that has been given its network, 0: none
+	master    int // the terminal's master, or -1
+	hermit    *hermitOptions
+	from      *savedGuest // restore: the guest goes on from it
+	hooked    bool        // hooks have begun to run: a failure ends with the poststop ones
+	undo      []func()
+	trees     treeMaker
+	launching int // connection to a VMM that has been given its network, 0: none
 
 	env *hermitEnv // of a Hermit container, locked until its QEMU runs
 }
@@ -125,13 +125,18 @@ func (c *creation) release() {
 		unix.Close(c.master)
 		c.master = -1
 	}
-	for _, fd := range c.closers {
-		unix.Close(fd)
-	}
-	c.closers = nil
-	c.maps.close()
-	c.init.close()
+	c.trees.maps.close()
+	c.session.close()
+	c.compiler.close()
 	c.container.close()
+}
+
+// child is the container's first process; 0: there is none yet.
+func (c *creation) child() int {
+	if c.session != nil {
+		return c.session.child
+	}
+	return c.first
 }
 
 // readBundle reads and checks everything that can be wrong before anything is
@@ -171,7 +176,7 @@ func (c *creation) readBundle() error {
 	p := &initPlan{spec: spec, rootfs: rootfs, noPivot: c.opts.noPivot}
 	p.owned = c.facts.user() != 0 && hasNewUsers(spec)
 	p.id, p.process, p.linux, p.newKeyring = c.opts.id, spec.Process, spec.Linux, !c.opts.noNewKeyring
-	c.init = p
+	c.plan = p
 	if err := c.checkHostMounts(); err != nil {
 		return err
 	}
@@ -233,7 +238,7 @@ func (c *creation) claim() error {
 		c.container.close()
 	})
 	made.OCIVersion = specs.Version
-	made.Bundle, made.Rootfs = c.opts.bundle, c.init.rootfs
+	made.Bundle, made.Rootfs = c.opts.bundle, c.plan.rootfs
 	made.Kind = "linux"
 	made.Holder = os.Getpid()
 	made.CallersKeyring = c.opts.noNewKeyring
@@ -247,11 +252,11 @@ func (c *creation) claim() error {
 	if err != nil {
 		return err
 	}
-	c.init.cgroup, err = newCgroup(c.opts.id, c.spec, c.g.systemdCgroup, c.g.withoutCgroups(), devices)
+	c.plan.cgroup, err = newCgroup(c.opts.id, c.spec, c.g.systemdCgroup, c.g.withoutCgroups(), devices)
 	if err != nil {
 		return err
 	}
-	made.Cgroup = c.init.cgroup.state()
+	made.Cgroup = c.plan.cgroup.state()
 	if r := c.spec.Linux.IntelRdt; r != nil {
 		if made.Rdt, err = makeRdt(resctrlRoot, made.ID, r); err != nil {
 			return err
@@ -267,31 +272,31 @@ func (c *creation) claim() error {
 
 // makeBirthplace makes the cgroup as far as the init must be born in it.
 func (c *creation) makeBirthplace() error {
-	if err := c.init.cgroup.createBirthplace(); err != nil {
+	if err := c.plan.cgroup.createBirthplace(); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	c.onFailure(func() {
-		c.init.cgroup.destroy()
-		c.init.cgroup.unmake()
+		c.plan.cgroup.destroy()
+		c.plan.cgroup.unmake()
 	})
-	c.Cgroup = c.init.cgroup.state() // what could be had, which record saves
+	c.Cgroup = c.plan.cgroup.state() // what could be had, which record saves
 	return nil
 }
 
 // makeCgroup makes the v1 hierarchies, while the init builds its file system,
-// and lets it in. Where systemd waits for the init's fork, runSetup calls it again.
+// and lets it in. Where systemd waits for the init's fork, enterLate calls it again.
 func (c *creation) makeCgroup() error {
-	p := c.init
-	if p.cgroup.v1Places() == 0 || p.cgroup.pending() {
+	group := c.plan.cgroup
+	if group.v1Places() == 0 || group.pending() {
 		return nil
 	}
 	var tasks []*os.File
-	err := p.cgroup.createRest()
+	err := group.createRest()
 	if err == nil {
-		tasks, err = p.cgroup.joinFDs()
+		tasks, err = group.joinFDs()
 	}
 	if err != nil {
-		if _, gone := processStart(c.child); gone != nil {
+		if _, gone := processStart(c.child()); gone != nil {
 			return nil // systemd takes a scope away with its last process
 		}
 		return fmt.Errorf("cgroup: %w", err)
@@ -302,37 +307,35 @@ func (c *creation) makeCgroup() error {
 		fds = append(fds, int(t.Fd()))
 	}
 	// An init that is dead by now has left its reason, which runSetup reads.
-	_ = p.sendFiles(fds)
+	_ = c.session.send(fds)
 	return nil
 }
 
 // startInit writes the program up to the mounts and starts it.
 func (c *creation) startInit() error {
-	p := c.init
-	var err error
-	if p.stub, err = newStub(0, 1, 2); err != nil {
+	p := c.plan
+	program, err := newProgram(c.facts, 0, 1, 2)
+	if err != nil {
 		return err
 	}
-	p.signals = c.signals
-	c.onFailure(p.stub.close)
+	c.compiler = newInitCompiler(program, p)
+	c.onFailure(c.compiler.close)
 	p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
 	defer p.namespaces.close()
 	if err := c.facts.namespaces(&p.namespaces); err != nil {
 		return err
 	}
 	p.namespaces.built = c.facts.built(&p.namespaces, p.rootfs)
-	defer p.closeLent()
-	if err := c.writeInit(listenFDs() + min(c.opts.preserveFds, math.MaxInt32)); err != nil {
+	c.trees = treeMaker{plan: p, signals: c.signals}
+	if err := c.compiler.writeInit(listenFDs()+min(c.opts.preserveFds, math.MaxInt32), &c.trees, c.listen); err != nil {
 		return err
 	}
-	sys := &syscall.SysProcAttr{Cloneflags: p.bornIn()}
-	p.oomScore, p.warn = c.spec.Process.OOMScoreAdj, c.g.warnf
-	err = p.startIn(p.cgroup, sys)
-	if c.child = p.pid; c.child != 0 {
+	c.session, err = startSession(program, c.signals, birth{p.bornIn(), p.cgroup, c.spec.Process.OOMScoreAdj, c.g.warnf})
+	if c.session != nil {
 		c.onFailure(func() {
-			c.followFork() // an init that was not waited for may have come so far
-			endChild(c.child, killTime)
+			c.session.end(killTime)
 			p.cgroup.killAll(unix.SIGKILL)
+			c.session.close()
 		})
 	}
 	return err

@@ -100,7 +100,7 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 			f.Close()
 		}
 	}()
-	for _, p := range c.init.cgroup.places {
+	for _, p := range c.plan.cgroup.places {
 		names := p.names
 		if p.isV2() {
 			names = []string{""}
@@ -114,7 +114,7 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 	}
 	call.signals = c.signals
 	// What criu has made so far is not left to it: its own end may come before its cleaning up.
-	c.onFailure(func() { c.init.cgroup.killAll(unix.SIGKILL) })
+	c.onFailure(func() { c.plan.cgroup.killAll(unix.SIGKILL) })
 	call.started = func(pid int) error { return c.enterCgroups(pid, o.criu.manageCgroups == "ignore") }
 	call.notify = func(script string, pid, fd int) error { return c.hearCriu(script, pid, fd, kept) }
 	pid, err := call.run(c.g)
@@ -143,8 +143,8 @@ func (c *creation) readyRoot() (string, error) {
 	}
 	defer unix.Close(fd)
 next:
-	for _, m := range c.init.mounts {
-		for _, above := range c.init.mounts {
+	for _, m := range c.plan.mounts {
+		for _, above := range c.plan.mounts {
 			if strings.HasPrefix(m.dest, above.dest+"/") {
 				continue next // its mount point is no file of the root's
 			}
@@ -209,7 +209,7 @@ func (c *creation) bringOutside(call *criuCall, images string) (kept map[string]
 		kept["/"] = unix.MOUNT_ATTR_RDONLY
 	}
 	for _, m := range out.Mounts {
-		source, attrs, err := sources.sourceOf(m.Name, c.init.cgroup)
+		source, attrs, err := sources.sourceOf(m.Name, c.plan.cgroup)
 		if err != nil {
 			return nil, fmt.Errorf("checkpoint %s %w", images, err)
 		}
@@ -263,7 +263,7 @@ func checkCriuNamespaces(spec *specs.Spec) error {
 // enterCgroups makes the cgroups. criu moves the processes into them; it goes there itself only where it is to leave
 // cgroups alone, and where systemd makes none without a process.
 func (c *creation) enterCgroups(pid int, inherit bool) error {
-	group := c.init.cgroup
+	group := c.plan.cgroup
 	if group.unit != nil && group.unit.pending {
 		if err := group.enter(pid); err != nil {
 			return err
@@ -289,15 +289,15 @@ func (c *creation) enterCgroups(pid int, inherit bool) error {
 func (c *creation) hearCriu(script string, pid, fd int, kept map[string]uint64) (err error) {
 	switch script {
 	case "setup-namespaces": // they are there, but for the mounts
-		c.child = pid
+		c.first = pid
 		err = c.setNetwork()
 	case "orphan-pts-master":
 		c.master = fd
 		return nil
 	case "post-restore": // it is complete, and stands still
-		c.child, c.Pid = pid, pid
+		c.first, c.Pid = pid, pid
 		c.onFailure(func() {
-			c.init.cgroup.killAll(unix.SIGKILL)
+			c.plan.cgroup.killAll(unix.SIGKILL)
 			c.end()
 		})
 		if c.StartTime, err = processStart(pid); err == nil {
@@ -354,7 +354,7 @@ func mountAttributes(options string) uint64 {
 // setNetwork makes a network namespace what create would have made of it: criu makes it empty.
 func (c *creation) setNetwork() error {
 	if ns := namespaceOf(c.spec, specs.NetworkNamespace); ns != nil && ns.Path == "" {
-		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", c.child))
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", c.child()))
 		if err != nil {
 			return err
 		}
@@ -369,7 +369,7 @@ func (c *creation) setNetwork() error {
 	if c.spec.Hooks == nil {
 		return nil
 	}
-	c.hooked, c.Pid = true, c.child
+	c.hooked, c.Pid = true, c.child()
 	return c.runRuntimeHooks()
 }
 

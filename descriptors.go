@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// preserved are the caller's descriptors in the stub: under their own numbers,
-// but for those that the stub's own two have taken.
+// preserved are the caller's descriptors in the process: under their own numbers,
+// but for those that the set-up's own two have taken.
 type preserved struct {
 	numbers []int       // as the caller and the process know them, ascending
 	waiting map[int]int // where the displaced ones are, by their number
@@ -28,7 +28,7 @@ type preserved struct {
 
 // inheritPreserved takes the caller's descriptors over. It must come before
 // every other inherit.
-func (c *processPlan) inheritPreserved(count int) error {
+func (c *processCompiler) inheritPreserved(count int) error {
 	numbers, err := callersDescriptors(count)
 	if err != nil {
 		return err
@@ -38,8 +38,8 @@ func (c *processPlan) inheritPreserved(count int) error {
 		if fd < firstFD {
 			continue
 		}
-		for len(c.files) < fd {
-			c.files = append(c.files, noFile)
+		for len(c.begins) < fd {
+			c.inherit(-1, "") // which stays closed
 		}
 		c.inherit(fd, "the caller's "+strconv.Itoa(fd))
 	}
@@ -48,7 +48,7 @@ func (c *processPlan) inheritPreserved(count int) error {
 			c.preserved.waiting[fd] = c.inherit(fd, "the caller's "+strconv.Itoa(fd))
 		}
 	}
-	c.preserved.end = len(c.files)
+	c.preserved.end = len(c.begins)
 	return nil
 }
 
@@ -87,7 +87,7 @@ func listenFDs() int {
 }
 
 // settle closes what is not needed any more; the start socket becomes 3.
-func (c *processPlan) settle() {
+func (c *processCompiler) settle() {
 	c.at("close descriptors")
 	if c.listener != 0 {
 		c.call(unix.SYS_DUP3, c.listener, programFD, unix.O_CLOEXEC)
@@ -97,7 +97,7 @@ func (c *processPlan) settle() {
 
 // handOver gives the process its descriptors, and makes everything else end
 // with the execve.
-func (c *processPlan) handOver(failing func(what string, op call)) {
+func (c *processCompiler) handOver(failing func(what string, op call)) {
 	if c.conn.p != nil {
 		c.peer = c.conn
 	} else if c.peer = syncFD; slices.Contains(c.preserved.numbers, syncFD) {
@@ -119,7 +119,7 @@ func (c *processPlan) handOver(failing func(what string, op call)) {
 
 // raiseFiles lets the set-up have as many descriptors as it may. What the
 // caller had is the process's, unless its config says otherwise.
-func (c *processPlan) raiseFiles() {
+func (c *processCompiler) raiseFiles() {
 	c.nofile = c.alloc(16)
 	c.call(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, 0, c.nofile)
 	hard := c.facts.hardFiles()
@@ -134,9 +134,9 @@ const plentyFiles = 1024
 
 // ownFileLimit gives the process its own limit. rlimits has raised the hard one, if
 // that was asked for: this needs no privilege.
-func (c *processPlan) ownFileLimit() call {
+func (c *processCompiler) ownFileLimit() call {
 	limit := c.nofile
-	for _, l := range c.process.Rlimits {
+	for _, l := range c.plan.process.Rlimits {
 		if rlimitNumber(l.Type) == unix.RLIMIT_NOFILE {
 			limit = c.words(l.Soft, l.Hard)
 		}

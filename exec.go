@@ -1,4 +1,4 @@
-// exec runs one more process in a container: the stub enters the container's
+// exec runs one more process in a container: a program enters the container's
 // cgroup and namespaces, and becomes the process as the init did.
 //
 // In a Hermit container that is a Linux process beside the VM, from the
@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -45,11 +44,12 @@ func cmdExec(g *globals, args []string) error {
 
 // execution is an exec under way.
 type execution struct {
-	processPlan
-	opts   execOptions
-	child  int
-	forked *sibling // the child of the stub's fork, which takes its place; nil: it does not fork
-	master int      // the terminal's master, or -1
+	plan    processPlan
+	program *program
+	session *session
+	opts    execOptions
+
+	master int // the terminal's master, or -1
 	stdio  [3]int
 	hook   *specs.Hook          // a startContainer hook, which is started here, too; nil: none
 	status specs.ContainerState // the container's, for an agent
@@ -62,14 +62,14 @@ func newExecution(opts execOptions) *execution {
 
 // startError is an error that comes before the process runs.
 func (e *execution) startError(err error) error {
-	if e.hook != nil {
+	if e.hook != nil || err == nil {
 		return err
 	}
 	return fmt.Errorf("unable to start container process: %w", err)
 }
 
 func startExec(g *globals, opts execOptions) (e *execution, err error) {
-	runtime.LockOSThread() // the stub dies with this thread until it is a process
+	runtime.LockOSThread() // see session
 	c, err := readContainer(g, opts.id)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 		return nil, err
 	}
 	e = newExecution(opts)
-	if e.process, err = opts.readProcess(spec.Process); err != nil {
+	if e.plan.process, err = opts.readProcess(spec.Process); err != nil {
 		return nil, err
 	}
 	if err := e.checkTerminal(); err != nil {
@@ -99,18 +99,19 @@ func startExec(g *globals, opts execOptions) (e *execution, err error) {
 	return e, nil
 }
 
-// plan decides what the process is.
-func (e *execution) plan(g *globals, id string, spec *specs.Spec, newKeyring bool, facts *hostFacts) (err error) {
-	e.id, e.linux, e.newKeyring = id, spec.Linux, newKeyring
-	if err := checkLabels(e.process, facts); err != nil {
+// decide makes the plan of the process.
+func (e *execution) decide(g *globals, id string, spec *specs.Spec, newKeyring bool, facts *hostFacts) (err error) {
+	p := &e.plan
+	p.id, p.linux, p.newKeyring = id, spec.Linux, newKeyring
+	if err := checkLabels(p.process, facts); err != nil {
 		return err
 	}
-	e.caps = readCapabilities(e.process.Capabilities, heldCapabilities(spec, facts), g.lossf)
-	if e.seccomp, err = readSeccomp(spec, g.debugf); err != nil {
+	p.caps = readCapabilities(p.process.Capabilities, heldCapabilities(spec, facts), g.lossf)
+	if p.seccomp, err = readSeccomp(spec, g.debugf); err != nil {
 		return err
 	}
-	if e.process.OOMScoreAdj == nil {
-		e.process.OOMScoreAdj = spec.Process.OOMScoreAdj
+	if p.process.OOMScoreAdj == nil {
+		p.process.OOMScoreAdj = spec.Process.OOMScoreAdj
 	}
 	return nil
 }
@@ -118,10 +119,11 @@ func (e *execution) plan(g *globals, id string, spec *specs.Spec, newKeyring boo
 // begin starts the process with everything that confines the container's own.
 func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error) {
 	e.warnf = g.warnf
-	if err := e.plan(g, c.ID, spec, !c.CallersKeyring, thisHost()); err != nil {
+	if err := e.decide(g, c.ID, spec, !c.CallersKeyring, thisHost()); err != nil {
 		return err
 	}
-	e.process.User.AdditionalGids = settableGroups(e.process.User, c.Pid, g.lossf)
+	process := e.plan.process
+	process.User.AdditionalGids = settableGroups(process.User, c.Pid, g.lossf)
 	if err := withinProgram(func() error { return e.launch(c) }); err != nil {
 		return err
 	}
@@ -130,8 +132,8 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 }
 
 func (e *execution) checkTerminal() error {
-	terminal := e.process.Terminal || e.opts.tty
-	e.process.Terminal = terminal
+	terminal := e.plan.process.Terminal || e.opts.tty
+	e.plan.process.Terminal = terminal
 	switch {
 	case terminal && e.opts.detach && e.opts.consoleSocket == "":
 		return errors.New("cannot allocate tty if runh will detach without setting console socket")
@@ -153,7 +155,7 @@ func (e *execution) launch(c *container) error {
 		return fmt.Errorf("open the container's root: %w", err)
 	}
 	defer unix.Close(root)
-	p := e.process
+	p := e.plan.process
 	env := withHome(root, p.Env, p.User.UID)
 	if e.hook != nil {
 		env = hookEnv(e.hook, env)
@@ -163,12 +165,6 @@ func (e *execution) launch(c *container) error {
 		return e.startError(err)
 	}
 	unix.Close(exe.file)
-	if e.stub, err = newStub(uintptr(e.stdio[0]), uintptr(e.stdio[1]), uintptr(e.stdio[2])); err != nil {
-		return err
-	}
-	defer e.close()
-	e.signals = c.signals
-	e.oomScore, e.warn = p.OOMScoreAdj, e.warnf
 	group := openCgroup(c.Cgroup)
 	if len(e.opts.cgroup) == 0 {
 		group = group.besideInit(c.Pid)
@@ -191,15 +187,19 @@ func (e *execution) launch(c *container) error {
 	if err != nil {
 		return err
 	}
-	defer e.closeLent()
-	in := &execTarget{pid: c.Pid, pidfd: pidfd, root: root, flags: flags, group: group}
+	in := &execTarget{pid: c.Pid, pidfd: pidfd, root: root, flags: flags, group: group, file: e.file(), preserve: e.opts.preserveFds}
 	for _, t := range tasks {
 		in.tasks = append(in.tasks, int(t.Fd()))
 	}
-	if e.forked, err = e.writeExec(in, exe.path, env); err != nil {
+	if e.program, err = newProgram(thisHost(), e.stdio[0], e.stdio[1], e.stdio[2]); err != nil {
 		return err
 	}
-	if err := e.startOn(); err != nil {
+	defer e.program.close()
+	compiler := processCompiler{program: e.program, plan: &e.plan}
+	if err := compiler.writeExec(in, exe.path, env); err != nil {
+		return err
+	}
+	if err := e.plan.startOn(); err != nil {
 		return err
 	}
 	if err := c.signals.begin(); err != nil {
@@ -207,13 +207,16 @@ func (e *execution) launch(c *container) error {
 	}
 	started := false
 	defer func() { // an error, a signal or a panic
-		if !started && e.child != 0 {
-			e.followFork()
-			endChild(e.child, execEndTime)
+		if e.session == nil {
+			return
 		}
+		if !started {
+			e.session.end(execEndTime)
+		}
+		e.session.close()
 	}()
-	err = e.startIn(group, &syscall.SysProcAttr{})
-	if e.child = e.pid; err != nil {
+	e.session, err = startSession(e.program, c.signals, birth{0, group, p.OOMScoreAdj, e.warnf})
+	if err != nil {
 		return err
 	}
 	err = e.accompany(c, group)
@@ -221,90 +224,69 @@ func (e *execution) launch(c *container) error {
 	return err
 }
 
-// followFork makes the child of the stub's fork the one to wait for.
-func (e *execution) followFork() {
-	e.child = e.forked.follow(e.child, e.pid)
-}
-
-// accompany is the parent's side of launch once the stub runs.
+// accompany is the parent's side of launch once the process runs its program.
 func (e *execution) accompany(c *container, group *cgroup) error {
-	for {
-		place, err := e.wait()
-		e.followFork()
-		if err != nil {
-			return e.startError(err)
-		}
-		if place == placeOutside {
-			if err = group.enter(e.child); err == nil {
-				err = e.proceed()
-			}
-			if err != nil {
-				return fmt.Errorf("unable to start container process: %w", err)
-			}
-			continue
-		}
-		if place == placeConsole {
-			e.master, e.received = e.received, -1
-			if e.opts.consoleSocket == "" {
-				if err := clearONLCR(e.master); err != nil {
-					return err
-				}
-			}
-			continue
-		}
-		break
+	s := e.session
+	if err := s.drive(handlers{
+		syncOutside: func(int) error { return e.enter(group) },
+		syncConsole: func(int) error { return e.takeMaster() },
+	}, syncReady); err != nil {
+		return e.startError(err)
 	}
-	if err := e.checkCwd(); err != nil {
+	if err := e.program.checkCwd(e.plan.process.Cwd); err != nil {
 		return err
 	}
 	if e.opts.consoleSocket != "" {
-		if err := sendMaster(e.signals, e.opts.consoleSocket, e.master); err != nil {
+		if err := sendMaster(s.signals, e.opts.consoleSocket, e.master); err != nil {
 			return err
 		}
 	}
 	if e.opts.pidfdSocket != "" {
-		if err := sendPidfd(e.signals, e.opts.pidfdSocket, e.child); err != nil {
+		if err := sendPidfd(s.signals, e.opts.pidfdSocket, s.child); err != nil {
 			return err
 		}
 	}
 	if e.opts.pidFile != "" {
-		if err := writePidFile(e.opts.pidFile, e.child); err != nil {
+		if err := writePidFile(e.opts.pidFile, s.child); err != nil {
 			return err
 		}
 	}
-	err := e.proceed()
-	if err == nil && e.seccomp != nil && e.seccomp.notify {
-		err = e.passListener(c)
-	}
+	err := s.proceed()
 	if err == nil {
-		// The execve closes the stub's end of the socket; so does its death,
+		// The execve closes the process's end of the socket; so does its death,
 		// which is then the process's end.
-		_, err = e.wait()
-		if errors.Is(err, errStubDied) {
-			return nil
-		}
+		err = s.drive(handlers{syncListener: func(int) error { return e.passListener(c) }}, syncEnd)
 	}
-	if e.opts.pidFile != "" {
+	if err != nil && e.opts.pidFile != "" {
 		os.Remove(e.opts.pidFile)
 	}
 	return e.startError(err)
 }
 
-// passListener brings the listener of the process's filter to the agent.
-func (e *execution) passListener(c *container) error {
-	if err := e.expect(placeListener); err != nil {
+// enter moves the process into the cgroup.
+func (e *execution) enter(group *cgroup) error {
+	if err := group.enter(e.session.child); err != nil {
 		return err
 	}
-	received := e.received
-	e.received = -1
-	listener, err := listenerMessage(e.message, received, e.child)
+	return e.session.proceed()
+}
+
+// takeMaster takes the terminal's master that the process has sent.
+func (e *execution) takeMaster() error {
+	e.master = e.session.take()
+	if e.opts.consoleSocket != "" {
+		return nil
+	}
+	return clearONLCR(e.master)
+}
+
+// passListener brings the listener of the process's filter to the agent.
+func (e *execution) passListener(c *container) error {
+	listener, err := e.session.listener(e.session.child)
 	if err != nil {
 		return err
 	}
-	if err := c.informAgent(e.linux.Seccomp, e.status, e.child, listener); err != nil {
-		return err
-	}
-	return e.proceed()
+	return c.informAgent(e.plan.linux.Seccomp, e.status, e.session.child, listener)
 }
 
 // follow stays with the process, unless it is detached, and ends as it does.
@@ -317,8 +299,8 @@ func (e *execution) follow(signals *signals) error {
 		t = attachTerminal(e.master)
 	}
 	runtime.UnlockOSThread()
-	signals.relay(e.child, t)
-	status := reapChild(e.child)
+	signals.relay(e.session.child, t)
+	status := reapChild(e.session.child)
 	if t != nil {
 		t.end()
 	}

@@ -15,81 +15,83 @@ type execTarget struct {
 	flags      uint64
 	group      *cgroup
 	tasks      []int // files of v1 hierarchies, and of resctrl
+
+	file     string // the program, as it was asked for
+	preserve int    // how many descriptors of the caller's it is to have
 }
 
-// writeExec writes the program. The result is its fork, if there is one.
-func (e *execution) writeExec(in *execTarget, exe string, env []string) (forked *sibling, err error) {
-	e.section("exec: into the container, and the process's identity")
-	if err := e.inheritPreserved(e.opts.preserveFds); err != nil {
-		return nil, err
+// writeExec writes the program.
+func (c *processCompiler) writeExec(in *execTarget, exe string, env []string) error {
+	c.section("exec: into the container, and the process's identity")
+	if err := c.inheritPreserved(in.preserve); err != nil {
+		return err
 	}
 	var taskFDs []valueAt
 	for _, fd := range in.tasks {
-		number := e.inherit(fd, "tasks file")
-		taskFDs = append(taskFDs, valueAt(e.named(e.words(uint64(number)), e.nameOf(number))))
+		number := c.inherit(fd, "tasks file")
+		taskFDs = append(taskFDs, valueAt(c.named(c.words(uint64(number)), c.nameOf(number))))
 	}
-	if err := e.inheritProc(); err != nil {
-		return nil, err
+	if err := c.inheritProc(); err != nil {
+		return err
 	}
-	initFD, rootFD := e.inherit(in.pidfd, "pidfd of the container's init"), e.inherit(in.root, "root of the container")
-	e.forks = in.flags&unix.CLONE_NEWPID != 0
-	if err := e.inheritBirth(in.group); err != nil {
-		return nil, err
+	initFD, rootFD := c.inherit(in.pidfd, "pidfd of the container's init"), c.inherit(in.root, "root of the container")
+	c.forks = in.flags&unix.CLONE_NEWPID != 0
+	if err := c.inheritBirth(in.group); err != nil {
+		return err
 	}
-	cgroupNS, err := e.inheritCgroupNamespace(in.pid, in.flags)
+	cgroupNS, err := c.inheritCgroupNamespace(in.pid, in.flags)
 	if err != nil {
-		return nil, err
+		return err
 	}
 
-	e.cleanStart() // closes all that has not been inherited by now
-	e.awaitCgroup()
-	if !e.forks {
-		e.joinCgroup(taskFDs)
-		e.runOn()
+	c.cleanStart() // closes all that has not been inherited by now
+	c.awaitCgroup()
+	if !c.forks {
+		c.joinCgroup(taskFDs)
+		c.runOn()
 	}
-	e.at("enter the container's namespaces")
+	c.at("enter the container's namespaces")
 	if in.flags&unix.CLONE_NEWUSER != 0 {
-		e.spendPrivileges()
-		e.at("enter the container's namespaces")
+		c.spendPrivileges()
+		c.at("enter the container's namespaces")
 	}
 	atOnce := in.flags
 	if cgroupNS != 0 {
 		atOnce &^= unix.CLONE_NEWCGROUP
 	}
 	if atOnce != 0 {
-		e.call(unix.SYS_SETNS, initFD, atOnce)
+		c.call(unix.SYS_SETNS, initFD, atOnce)
 	}
 	if in.flags&unix.CLONE_NEWNS == 0 { // a container that was only chrooted
-		e.call(unix.SYS_FCHDIR, rootFD)
-		e.call(unix.SYS_CHROOT, ".")
+		c.call(unix.SYS_FCHDIR, rootFD)
+		c.call(unix.SYS_CHROOT, ".")
 	}
-	if e.forks {
-		f := e.forkLate(in.group, 0)
-		forked = &f
-		e.joinCgroup(taskFDs)
-		e.runOn()
+	if c.forks {
+		c.forkLate(in.group, 0)
+		c.joinCgroup(taskFDs)
+		c.runOn()
 	}
 	if cgroupNS != 0 {
-		e.at("enter the container's cgroup namespace")
-		e.call(unix.SYS_SETNS, cgroupNS, unix.CLONE_NEWCGROUP)
+		c.at("enter the container's cgroup namespace")
+		c.call(unix.SYS_SETNS, cgroupNS, unix.CLONE_NEWCGROUP)
 	}
 	if in.flags&unix.CLONE_NEWUSER != 0 {
-		e.rootInside()
+		c.rootInside()
 	}
-	e.call(unix.SYS_CHDIR, "/")
-	if e.process.Terminal {
-		e.at("open a terminal from /dev/pts/ptmx")
-		how := e.words(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
-		e.sendDescriptor(e.newTerminal(e.call(unix.SYS_OPENAT2, at_FDCWD, "/dev/pts/ptmx", how, 24)), placeConsole)
+	c.call(unix.SYS_CHDIR, "/")
+	if c.plan.process.Terminal {
+		c.at("open a terminal from /dev/pts/ptmx")
+		how := c.words(unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+		c.sendDescriptor(c.newTerminal(c.call(unix.SYS_OPENAT2, at_FDCWD, "/dev/pts/ptmx", how, 24)), syncConsole)
 	}
-	e.become(exe)
-	e.report(placeReady)
-	e.await()
-	e.section("exec: the program")
-	e.at("exec: %q", e.file())
-	e.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
-	e.execute(exe, env)
-	return forked, nil
+	c.become(exe)
+	c.report(syncReady)
+	c.await()
+	c.section("exec: the program")
+	c.at("exec: %q", in.file)
+	c.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+	c.execute(exe, env)
+	return nil
 }
 
 // file is the program as it was asked for.
@@ -97,5 +99,5 @@ func (e *execution) file() string {
 	if e.hook != nil {
 		return e.hook.Path
 	}
-	return e.process.Args[0]
+	return e.plan.process.Args[0]
 }

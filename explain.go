@@ -82,16 +82,16 @@ const explainID = "explain"
 // is looked for in the rootfs as it lies there: mounts are not made.
 func explain(g *globals, bundle string) (*explanation, error) {
 	c := &creation{g: g, facts: thisHost(), opts: createOptions{bundle: bundle, id: explainID}}
-	c.child = os.Getpid() // with the id maps of a container without a user namespace: there is no other
+	c.first = os.Getpid() // with the id maps of a container without a user namespace: there is no other
 	if err := c.readBundle(); err != nil {
 		return nil, err
 	}
-	c.init.cgroup = c.expectCgroup()
+	c.plan.cgroup = c.expectCgroup()
 	p := c.spec.Process
-	e := &explanation{Bundle: c.opts.bundle, Rootfs: c.init.rootfs, Kind: "linux", Program: p.Args[0]}
-	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	e := &explanation{Bundle: c.opts.bundle, Rootfs: c.plan.rootfs, Kind: "linux", Program: p.Args[0]}
+	root, err := unix.Open(c.plan.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
+		return nil, fmt.Errorf("rootfs %s: %w", c.plan.rootfs, err)
 	}
 	defer unix.Close(root)
 	guest, err := c.findGuest(root)

@@ -53,7 +53,7 @@ func explainProgram(g *globals, o *explainOptions) (*listing, error) {
 		return nil, err
 	}
 	c.facts.directory = l.assumeDirectory(c.facts.directory)
-	c.init.cgroup = c.expectCgroup()
+	c.plan.cgroup = c.expectCgroup()
 	guest, err := c.explainGuest()
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func explainProgram(g *globals, o *explainOptions) (*listing, error) {
 
 func planProgram(g *globals, o *explainOptions, facts *hostFacts) (*creation, error) {
 	facts.env, facts.cpu = listedEnv, listedCPU
-	c := &creation{g: g, facts: facts, master: -1, child: os.Getpid()}
+	c := &creation{g: g, facts: facts, master: -1, first: os.Getpid()}
 	c.opts = createOptions{bundle: o.bundle, id: explainID, noPivot: o.noPivot, noNewKeyring: o.noNewKeyring}
 	return c, c.readBundle()
 }
@@ -92,9 +92,9 @@ func (l *listing) assumeDirectory(look func(string) (bool, error)) func(string) 
 
 // explainGuest is the guest that create would find, as far as the rootfs shows it without the mounts.
 func (c *creation) explainGuest() (*guest, error) {
-	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(c.plan.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
+		return nil, fmt.Errorf("rootfs %s: %w", c.plan.rootfs, err)
 	}
 	defer unix.Close(root)
 	return c.findGuest(root)
@@ -106,15 +106,15 @@ func (c *creation) list(l *listing, g *guest, o *explainOptions) error {
 	if g != nil {
 		l.Kind = "hermit"
 	}
-	if c.init.cgroup == nil {
-		c.init.cgroup = &cgroup{}
+	if c.plan.cgroup == nil {
+		c.plan.cgroup = &cgroup{}
 		l.Notes = append(l.Notes, "the host's cgroups cannot be found: the listing has none")
 	}
 	if hasNewUsers(c.spec) && len(c.spec.Process.User.AdditionalGids) > 0 {
 		l.Notes = append(l.Notes, "if the user namespace denies setgroups, create leaves process.user.additionalGids out")
 	}
 	return withinProgram(func() error {
-		p := c.init
+		p := c.plan
 		p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
 		defer p.namespaces.close()
 		c.lookAtNamespaces(l)
@@ -133,7 +133,7 @@ func (c *creation) list(l *listing, g *guest, o *explainOptions) error {
 
 // lookAtNamespaces opens those to join, where that is possible: their owners decide over the order.
 func (c *creation) lookAtNamespaces(l *listing) {
-	n := &c.init.namespaces
+	n := &c.plan.namespaces
 	if len(n.join) == 0 {
 		return
 	}
@@ -141,42 +141,44 @@ func (c *creation) lookAtNamespaces(l *listing) {
 		l.Notes = append(l.Notes, fmt.Sprintf("%v: the listing takes the namespaces to join for the host's", err))
 		return
 	}
-	n.built = c.facts.built(n, c.init.rootfs)
+	n.built = c.facts.built(n, c.plan.rootfs)
 }
 
 // listInit lists the container's init, up to the program or the keeper.
 func (c *creation) listInit(l *listing, g *guest) error {
-	done, err := c.compile(g)
-	defer done()
-	if err == nil {
-		l.Parts = append(l.Parts, newLister(c.init.program, c.init.given, false).part("the container's init", c.birth()))
+	compiler, err := c.compile(g)
+	if err != nil {
+		return err
 	}
-	return err
+	defer compiler.close()
+	l.add(compiler.program, false, "the container's init", c.birth())
+	return nil
 }
 
-// compile writes the init's program into ordinary memory, which done gives back.
-func (c *creation) compile(g *guest) (done func(), err error) {
-	p := c.init
-	if p.stub, err = listedStub(c.facts); err != nil {
-		return func() {}, err
+// compile writes the init's program. Nothing will run it.
+func (c *creation) compile(g *guest) (_ *initCompiler, err error) {
+	program, err := listedProgram(c.facts)
+	if err != nil {
+		return nil, err
 	}
-	done = func() {
-		p.close()
-		for _, fd := range c.closers {
-			unix.Close(fd)
+	p := newInitCompiler(program, c.plan)
+	defer func() {
+		if err != nil {
+			p.close()
 		}
+	}()
+	c.compiler = p
+	if err := p.writeInit(0, &treeMaker{plan: c.plan}, c.listen); err != nil {
+		return nil, err
 	}
-	if err := c.writeInit(0); err != nil {
-		return done, err
-	}
-	if p.noPivot {
+	if c.plan.noPivot {
 		p.host = hostTable{mounts: []string{slot("each mount on the root of the host")}, bare: []string{slot("each whole procfs and sysfs of the host")}}
 	}
 	if g != nil {
-		return done, c.writeListedGuest(g)
+		return p, c.writeListedGuest(g)
 	}
 	p.writeFinish(slot("executable"), slotHome(c.spec.Process.Env))
-	return done, nil
+	return p, nil
 }
 
 // slotHome is an environment in which only HOME can be missing.
@@ -187,13 +189,15 @@ func slotHome(env []string) []string {
 	return append(append([]string(nil), env...), slot("HOME of /etc/passwd"))
 }
 
+const plainBirth = "fork and execve of the interpreter"
+
 // birth says how the init begins.
 func (c *creation) birth() string {
-	s := "fork and execve of the interpreter"
-	if flags := c.init.bornIn(); flags != 0 {
+	s := plainBirth
+	if flags := c.plan.bornIn(); flags != 0 {
 		s += ", with " + showFlags(uint64(flags), cloneWords)
 	}
-	return s + bornInCgroup(c.init.cgroup, c.init.forks)
+	return s + bornInCgroup(c.plan.cgroup, c.compiler.forks)
 }
 
 func bornInCgroup(group *cgroup, forks bool) string {
@@ -210,25 +214,25 @@ func (c *creation) writeListedGuest(g *guest) error {
 		return err
 	}
 	self := slot("runh")
-	if err := c.cloneGuestHost(jail, self); err != nil {
+	if err := c.compiler.cloneGuestHost(jail, self); err != nil {
 		return err
 	}
-	return c.writeGuest(g, jail, &guestFiles{self: self, files: filesOf(jail), log: c.g.log != "", late: jail.late && c.networkAtStart(g.vm)})
+	return c.compiler.writeGuest(g, c.g, jail, &guestFiles{self: self, files: filesOf(jail), log: c.g.log != "", late: jail.late && c.networkAtStart(g.vm)})
 }
 
 // listMaps lists the process that holds the maps of an id-mapped mount, once for all of them.
 func (c *creation) listMaps(l *listing) error {
-	for _, m := range c.init.mounts {
-		if !m.idmap || len(m.uids) == 0 && c.init.namespaces.joins(unix.CLONE_NEWUSER) {
+	for _, m := range c.plan.mounts {
+		if !m.idmap || len(m.uids) == 0 && c.plan.namespaces.joins(unix.CLONE_NEWUSER) {
 			continue
 		}
-		s, err := listedStub(c.facts)
+		p, err := listedProgram(c.facts)
 		if err != nil {
 			return err
 		}
-		defer s.close()
-		s.writeMapNamespace()
-		l.Parts = append(l.Parts, newLister(s.program, s.given, false).part("the maps of an id-mapped mount, for each pair of maps", "fork and execve of the interpreter"))
+		defer p.close()
+		p.writeMapNamespace()
+		l.add(p, false, "the maps of an id-mapped mount, for each pair of maps", plainBirth)
 		return nil
 	}
 	return nil
@@ -252,7 +256,7 @@ func (c *creation) listHooks(l *listing) error {
 	}
 	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
 	err := errors.Join(list("prestart", h.Prestart), list("createRuntime", h.CreateRuntime))
-	r.cwd, r.join = c.init.rootfs, 1
+	r.cwd, r.join = c.plan.rootfs, 1
 	err = errors.Join(err, list("createContainer", h.CreateContainer))
 	r.cwd, r.join, r.tied = c.opts.bundle, 0, false
 	err = errors.Join(err, list("poststart", h.Poststart))
@@ -265,7 +269,7 @@ func (c *creation) listHooks(l *listing) error {
 		e.hook = &c.spec.Hooks.StartContainer[i]
 		process := *c.spec.Process
 		process.Args, process.Terminal, process.ConsoleSize, process.ExecCPUAffinity = hookArgs(e.hook), false, nil, nil
-		e.process = &process
+		e.plan.process = &process
 		if err := c.listProcess(l, e, fmt.Sprintf("startContainer hook #%d", i)); err != nil {
 			return err
 		}
@@ -274,22 +278,21 @@ func (c *creation) listHooks(l *listing) error {
 }
 
 func (c *creation) listHook(l *listing, r *hookRun, h *specs.Hook, n int) error {
-	s, err := listedStub(c.facts)
+	p, err := listedProgram(c.facts)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	s.given = append([]string{"the state", "output", "output"}, s.given[3:]...)
-	if _, err := r.write(s, h, c.joinFlags()); err != nil {
+	defer p.close()
+	if err := r.write(p, h, c.joinFlags()); err != nil {
 		return err
 	}
-	l.Parts = append(l.Parts, newLister(s.program, s.given, true).part(fmt.Sprintf("%s hook #%d", r.kind, n), "fork and execve of the interpreter"))
+	l.add(p, true, fmt.Sprintf("%s hook #%d", r.kind, n), plainBirth)
 	return nil
 }
 
 // joinFlags are the namespaces in which the container's processes differ from runh.
 func (c *creation) joinFlags() uint64 {
-	n := &c.init.namespaces
+	n := &c.plan.namespaces
 	flags := n.create
 	for _, j := range n.join {
 		flags |= j.flag
@@ -302,47 +305,49 @@ func (c *creation) listExec(l *listing, file string) error {
 	e := newExecution(execOptions{id: c.opts.id, process: file, detach: true})
 	var err error
 	if file == "" {
-		e.process = c.spec.Process
-	} else if e.process, err = e.opts.readProcess(c.spec.Process); err != nil {
+		e.plan.process = c.spec.Process
+	} else if e.plan.process, err = e.opts.readProcess(c.spec.Process); err != nil {
 		return err
 	}
 	return c.listProcess(l, e, "exec")
 }
 
 func (c *creation) listProcess(l *listing, e *execution, name string) error {
-	defer func() {
-		if e.stub != nil {
-			e.close()
-		}
-	}()
-	if err := c.compileProcess(e); err != nil {
+	p, err := c.compileProcess(e)
+	if err != nil {
 		return err
 	}
-	born := "fork and execve of the interpreter" + bornInCgroup(c.init.cgroup, e.forks)
-	if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
+	defer p.close()
+	born := plainBirth + bornInCgroup(c.plan.cgroup, p.sibling != 0)
+	if a := e.plan.process.ExecCPUAffinity; a != nil && a.Initial != "" {
 		born += ", on CPUs " + strings.TrimSpace(a.Initial)
 	}
-	l.Parts = append(l.Parts, newLister(e.program, e.given, true).part(name, born))
+	l.add(p, true, name, born)
 	return nil
 }
 
-// compileProcess writes the program of a process that is added to the container, into ordinary memory.
-func (c *creation) compileProcess(e *execution) (err error) {
-	if err := e.plan(c.g, c.opts.id, c.spec, !c.opts.noNewKeyring, c.facts); err != nil {
-		return err
+// compileProcess writes the program of a process that is added to the container.
+func (c *creation) compileProcess(e *execution) (*program, error) {
+	if err := e.decide(c.g, c.opts.id, c.spec, !c.opts.noNewKeyring, c.facts); err != nil {
+		return nil, err
 	}
-	if e.stub, err = listedStub(c.facts); err != nil {
-		return err
-	}
-	c.init.cgroup.unit = nil // by then it is a cgroup like others
-	in := &execTarget{pid: 1, pidfd: -1, root: -1, flags: c.joinFlags(), group: c.init.cgroup}
+	c.plan.cgroup.unit = nil // by then it is a cgroup like others
+	in := &execTarget{pid: 1, pidfd: -1, root: -1, flags: c.joinFlags(), group: c.plan.cgroup, file: e.file(), preserve: e.opts.preserveFds}
 	for range in.group.v1Places() {
 		in.tasks = append(in.tasks, -1)
 	}
-	env := slotHome(e.process.Env)
+	env := slotHome(e.plan.process.Env)
 	if e.hook != nil {
 		env = hookEnv(e.hook, env)
 	}
-	_, err = e.writeExec(in, slot("executable"), env)
-	return err
+	p, err := listedProgram(c.facts)
+	if err != nil {
+		return nil, err
+	}
+	compiler := processCompiler{program: p, plan: &e.plan}
+	if err := compiler.writeExec(in, slot("executable"), env); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
 }

@@ -40,9 +40,9 @@ type hermitOptions struct {
 // needs its device allowed there. The look that counts comes after the mounts,
 // which can hide the application or bring it.
 func (c *creation) expectGuest() ([]deviceRule, error) {
-	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(c.plan.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
+		return nil, fmt.Errorf("rootfs %s: %w", c.plan.rootfs, err)
 	}
 	defer unix.Close(root)
 	p := c.spec.Process
@@ -143,10 +143,10 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return err
 	}
 	config, settings := o.config, o.settings
-	if g.uids, err = readIDMap(c.child, "uid_map"); err != nil {
+	if g.uids, err = readIDMap(c.child(), "uid_map"); err != nil {
 		return err
 	}
-	if g.gids, err = readIDMap(c.child, "gid_map"); err != nil {
+	if g.gids, err = readIDMap(c.child(), "gid_map"); err != nil {
 		return err
 	}
 	settings.gids = g.gids
@@ -163,13 +163,13 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.share, err = c.planShare(o, g.app, g.env, root); err != nil {
 		return err
 	}
-	if g.vm, err = newVM(c.spec, c.init.cgroup, config, settings, g.app, g.loader, g.share); err != nil {
+	if g.vm, err = newVM(c.spec, c.plan.cgroup, config, settings, g.app, g.loader, g.share); err != nil {
 		return err
 	}
 	if g.vm.Accel == "kvm" {
 		works, err := c.pickKVM(g)
 		if err == nil && !works {
-			g.vm, err = newVM(c.spec, c.init.cgroup, config, settings, g.app, g.loader, g.share)
+			g.vm, err = newVM(c.spec, c.plan.cgroup, config, settings, g.app, g.loader, g.share)
 		}
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ func filesOf(jail *vmmJail) []*jailFile {
 }
 
 // cloneGuestHost clones the files of the host, where that is needed.
-func (c *creation) cloneGuestHost(jail *vmmJail, self string) (err error) {
+func (c *initCompiler) cloneGuestHost(jail *vmmJail, self string) (err error) {
 	if jail.host, err = c.cloneHost(append([]string{self}, hostPaths(jail.files)...)); err != nil {
 		return err
 	}
@@ -43,8 +43,7 @@ func (j *vmmJail) closeHost() {
 }
 
 // writeGuest writes the program.
-func (c *creation) writeGuest(g *guest, jail *vmmJail, from *guestFiles) error {
-	p := c.init
+func (p *initCompiler) writeGuest(g *guest, of *globals, jail *vmmJail, from *guestFiles) error {
 	p.section("create: the guest's files")
 	received := len(jail.host.paths) + 2*len(from.files) + 1
 	if jail.share != nil {
@@ -79,6 +78,6 @@ func (c *creation) writeGuest(g *guest, jail *vmmJail, from *guestFiles) error {
 	if err != nil {
 		return fmt.Errorf("the keeper's seccomp filter: %w", err)
 	}
-	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, c.g, &filter, from.late)
+	p.becomeKeeper(&io, jail.share, pidfd, logFD, g, of, &filter, from.late)
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // where QEMU is up and the guest waits for start.
 func (c *creation) startGuest(g *guest, root int) error {
 	defer g.close()
-	p := c.init
+	p := c.compiler
 	jail, err := c.planJail(g)
 	if err != nil {
 		return err
@@ -31,35 +31,35 @@ func (c *creation) startGuest(g *guest, root int) error {
 	if err != nil {
 		return err
 	}
-	err = c.cloneGuestHost(jail, self)
+	err = p.cloneGuestHost(jail, self)
 	defer jail.closeHost()
 	if err != nil {
 		return err
 	}
 	from := &guestFiles{self: self, files: files, log: log != nil, late: jail.late && c.networkAtStart(g.vm)}
-	if err := c.writeGuest(g, jail, from); err != nil {
+	if err := p.writeGuest(g, c.g, jail, from); err != nil {
 		return err
 	}
-	if err := p.proceed(); err != nil {
+	if err := c.session.proceed(); err != nil {
 		return c.explain(err)
 	}
-	if err := jail.host.send(p.stub); err != nil {
+	if err := jail.host.send(c.session); err != nil {
 		return c.explain(err)
 	}
 	if jail.share != nil {
-		if err := jail.share.host.send(p.stub); err != nil {
+		if err := jail.share.host.send(c.session); err != nil {
 			return c.explain(err)
 		}
 	}
 	c.Kind = "hermit"
 	c.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
 	for _, f := range files {
-		if err := p.sendFiles([]int{f.fd}); err != nil {
+		if err := c.session.send([]int{f.fd}); err != nil {
 			return c.explain(err)
 		}
 	}
 	if log != nil {
-		if err := p.sendFiles([]int{int(log.Fd())}); err != nil {
+		if err := c.session.send([]int{int(log.Fd())}); err != nil {
 			return c.explain(err)
 		}
 	}
@@ -83,7 +83,7 @@ func (c *creation) startGuest(g *guest, root int) error {
 
 // launchNow gives the VMM its network already at create. wakeKeeper hears what becomes of it.
 func (c *creation) launchNow(vm *vmConfig, root int) error {
-	a, err := c.attach(c.g, vm, c.child, root)
+	a, err := c.attach(c.g, vm, c.child(), root)
 	if err != nil {
 		return err
 	}
@@ -102,8 +102,8 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 	}
 	j := &vmmJail{
 		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files, image: g.env.image,
-		uid: vmmID(g.uids, c.g.root, c.opts.id), gid: vmmID(g.gids, c.g.root, c.opts.id), at: c.init.rootfs, maxFiles: g.vm.maxFiles(),
-		late: g.vm.usesTap(), listener: c.init.listener,
+		uid: vmmID(g.uids, c.g.root, c.opts.id), gid: vmmID(g.gids, c.g.root, c.opts.id), at: c.plan.rootfs, maxFiles: g.vm.maxFiles(),
+		late: g.vm.usesTap(), listener: c.compiler.listener,
 	}
 	if j.app, err = newJailFile(vmmApp, int(g.app.file.Fd())); err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func newJailFile(name string, fd int) (jailFile, error) {
 
 // cloneLoader clones a loader of the host's here. If we may not, it is copied.
 func (c *creation) cloneLoader(j *jailFile) {
-	if c.init.listed {
+	if c.compiler.listed {
 		j.tree = c.facts.user() == 0
 		j.open = j.tree
 		return

@@ -1,7 +1,7 @@
 // Hooks: programs of the operator's that run at six points of a container's
 // life (runtime-spec, config.md, "POSIX-platform Hooks"). Each gets the state as
 // JSON on stdin, exactly its own argv and environment, and as long as its
-// timeout allows; one without env has runh's. A hook is started by the stub, as
+// timeout allows; one without env has runh's. A hook is a session, as
 // the init is: createContainer enters the container's namespaces there, and
 // startContainer becomes a process of the container's, as confined as its own.
 //
@@ -12,12 +12,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -93,42 +91,39 @@ func (r *hookRun) one(h *specs.Hook, stdin []byte) error {
 
 // outside starts a hook of the host's, and returns when its execve has happened.
 func (r *hookRun) outside(h *specs.Hook, in, out int) (pid int, err error) {
-	s, err := newStub(uintptr(in), uintptr(out), uintptr(out))
+	p, err := newProgram(thisHost(), in, out, out)
 	if err != nil {
 		return 0, err
 	}
-	defer s.close()
-	s.signals = r.signals
-	defer s.closeLent()
+	defer p.close()
 	var flags uint64
 	if r.join != 0 {
 		if flags, err = joinFlags(r.join); err != nil {
 			return 0, err
 		}
 	}
-	forked, err := r.write(s, h, flags)
+	if err := r.write(p, h, flags); err != nil {
+		return 0, err
+	}
+	s, err := startSession(p, r.signals, birth{})
 	if err != nil {
 		return 0, err
 	}
-	if err := s.start(&syscall.SysProcAttr{}); err != nil {
+	defer s.close()
+	if err := s.drive(handlers{}, syncEnd); err != nil {
+		endHook(s.child)
 		return 0, err
 	}
-	pid = s.pid
-	_, err = s.wait() // until the execve has closed the socket
-	pid = forked.follow(pid, s.pid)
-	if !errors.Is(err, errStubDied) {
-		endHook(pid)
-		return 0, err
-	}
-	return pid, nil
+	return s.child, nil
 }
 
 // write writes a hook's program. The flags are the namespaces to enter, where
-// there are any; the result is the fork that this took.
-func (r *hookRun) write(s *stub, h *specs.Hook, flags uint64) (forked *sibling, err error) {
-	s.section(r.kind + " hook " + h.Path)
+// there are any.
+func (r *hookRun) write(p *program, h *specs.Hook, flags uint64) error {
+	p.section(r.kind + " hook " + h.Path)
+	p.begins[0].name, p.begins[1].name, p.begins[2].name = "the state", "output", "output"
 	if r.join != 0 {
-		pidfd, err := s.lend("pidfd of the container's init", func() (int, error) {
+		pidfd, err := p.lend("pidfd of the container's init", func() (int, error) {
 			pidfd, err := unix.PidfdOpen(r.join, 0)
 			if err != nil {
 				err = errNotRunning
@@ -136,33 +131,32 @@ func (r *hookRun) write(s *stub, h *specs.Hook, flags uint64) (forked *sibling, 
 			return pidfd, err
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		s.at("enter the container's namespaces")
-		s.call(unix.SYS_SETNS, pidfd, flags)
+		p.at("enter the container's namespaces")
+		p.call(unix.SYS_SETNS, pidfd, flags)
 		if flags&unix.CLONE_NEWUSER != 0 {
-			s.rootInside()
+			p.rootInside()
 		}
 		if flags&unix.CLONE_NEWPID != 0 {
-			f := s.forkSibling(0, 0, 0)
-			forked = &f
+			p.forkSibling(0, 0, 0)
 		}
 	}
-	s.at("prepare")
-	s.closeOthers()
-	s.call(unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+	p.at("prepare")
+	p.closeOthers()
+	p.call(unix.SYS_CLOSE_RANGE, 3, uint64(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	if r.tied {
-		s.dieWithParent()
+		p.dieWithParent()
 	}
-	s.call(unix.SYS_SETSID) // so that a timeout ends what the hook has started, too
-	s.at("chdir to %s", r.cwd)
-	chdir := s.call(unix.SYS_CHDIR, r.cwd)
+	p.call(unix.SYS_SETSID) // so that a timeout ends what the hook has started, too
+	p.at("chdir to %s", r.cwd)
+	chdir := p.call(unix.SYS_CHDIR, r.cwd)
 	if r.gone {
 		chdir.ignore(unix.ENOENT)
 	}
-	s.at("exec")
-	s.call(unix.SYS_EXECVE, h.Path, s.strs(hookArgs(h)), s.strs(hookEnv(h, s.environ())))
-	return forked, nil
+	p.at("exec")
+	p.call(unix.SYS_EXECVE, h.Path, p.strs(hookArgs(h)), p.strs(hookEnv(h, p.environ())))
+	return nil
 }
 
 // result waits for the hook's end, and makes an error of a bad one.
@@ -335,9 +329,11 @@ func (c *container) runStartHooks(g *globals, spec *specs.Spec) error {
 		e.hook, e.stdio, e.status = h, [3]int{in, out, out}, specs.StateCreated
 		process := *spec.Process
 		process.Args, process.Terminal, process.ConsoleSize, process.ExecCPUAffinity = hookArgs(h), false, nil, nil
-		e.process = &process
-		err := e.begin(g, c, spec)
-		return e.child, err
+		e.plan.process = &process
+		if err := e.begin(g, c, spec); err != nil {
+			return 0, err
+		}
+		return e.session.child, nil
 	}
 	return r.run()
 }

@@ -19,7 +19,7 @@ type hostFacts struct {
 	user       func() int                                            // effective user id
 	held       func() uint64                                         // permitted capabilities
 	limit      func(resource int) (unix.Rlimit, error)               // of this process, which the init inherits
-	stdio      func(fd uintptr) (unix.Stat_t, error)                 // a descriptor that becomes 0, 1 or 2
+	stdio      func(fd int) (unix.Stat_t, error)                     // a descriptor that becomes 0, 1 or 2
 	directory  func(path string) (bool, error)                       // is the source of a bind mount one?
 	exists     func(path string) bool                                // without following a link
 	procfs     func(path string) bool                                // the root of one
@@ -43,8 +43,8 @@ func thisHost() *hostFacts {
 			err = unix.Getrlimit(resource, &l)
 			return l, err
 		},
-		stdio: func(fd uintptr) (st unix.Stat_t, err error) {
-			err = unix.Fstat(int(fd), &st)
+		stdio: func(fd int) (st unix.Stat_t, err error) {
+			err = unix.Fstat(fd, &st)
 			return st, err
 		},
 		directory: func(path string) (bool, error) {

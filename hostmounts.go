@@ -21,7 +21,7 @@ func (c *creation) checkHostMounts() error {
 	}
 	l := c.spec.Linux
 	switch {
-	case c.init.rootfs == "/":
+	case c.plan.rootfs == "/":
 		return errors.New("root.path / needs a mount namespace: without one the mounts would cover the host")
 	case len(l.MaskedPaths) > 0 || len(l.ReadonlyPaths) > 0:
 		return errors.New("linux.maskedPaths and readonlyPaths need a mount namespace: without one the same paths can be reached on the host's mounts")

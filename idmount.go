@@ -20,24 +20,30 @@ import (
 // others when it comes to it, so that many need no more descriptors than these.
 const inheritedTrees = 64
 
-// openTrees prepares what the mounts need. The init must not have started yet.
-func (c *creation) openTrees() error {
-	p := c.init
-	user := p.namespaces.isNew(unix.CLONE_NEWUSER) || p.namespaces.joins(unix.CLONE_NEWUSER)
-	c.maps = idMaps{}
-	for _, j := range p.namespaces.join {
-		if j.flag == unix.CLONE_NEWUSER && !p.listed {
+// A treeMaker clones the sources of mounts.
+type treeMaker struct {
+	plan    *initPlan
+	maps    idMaps
+	signals *signals
+}
+
+// inheritTrees prepares what the mounts need. The init must not have started yet.
+func (c *initCompiler) inheritTrees(trees *treeMaker) error {
+	n := &c.plan.namespaces
+	trees.maps = idMaps{}
+	for _, j := range n.join {
+		if j.flag == unix.CLONE_NEWUSER && !c.listed {
 			ns, err := unix.FcntlInt(uintptr(j.fd), unix.F_DUPFD_CLOEXEC, 0)
 			if err != nil {
 				return os.NewSyscallError("fcntl", err)
 			}
-			c.maps[joinedMap] = ns
+			trees.maps[joinedMap] = ns
 		}
 	}
 	inherited := 0
-	for i := range p.mounts {
-		m := &p.mounts[i]
-		if !m.bind || m.remount || m.within != "" || !m.idmap && !(user && p.facts.user() == 0) {
+	for i := range c.plan.mounts {
+		m := &c.plan.mounts[i]
+		if !m.bind || m.remount || m.within != "" || !m.idmap && !(n.has(unix.CLONE_NEWUSER) && c.facts.user() == 0) {
 			continue
 		}
 		if inherited++; inherited > inheritedTrees {
@@ -45,21 +51,21 @@ func (c *creation) openTrees() error {
 			continue
 		}
 		var err error
-		if m.tree, err = p.lend("clone of "+m.source, func() (int, error) { return c.makeTree(m) }); err != nil {
+		if m.tree, err = c.lend("clone of "+m.source, func() (int, error) { return trees.make(m) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// makeTree clones a mount's source, and maps its ids.
-func (c *creation) makeTree(m *mountRequest) (int, error) {
-	tree, err := openTree(m, c.init.linux.RootfsPropagation)
+// make clones a mount's source, and maps its ids.
+func (t *treeMaker) make(m *mountRequest) (int, error) {
+	tree, err := openTree(m, t.plan.linux.RootfsPropagation)
 	if err != nil {
 		return -1, fmt.Errorf("mount %s on %s: %w", m.source, m.dest, err)
 	}
 	if m.idmap {
-		err = c.mapIDs(m, tree)
+		err = t.mapIDs(m, tree)
 	}
 	if err != nil {
 		unix.Close(tree)
@@ -69,8 +75,8 @@ func (c *creation) makeTree(m *mountRequest) (int, error) {
 }
 
 // mapIDs gives a mount that is attached nowhere yet the maps that were asked for.
-func (c *creation) mapIDs(m *mountRequest, tree int) error {
-	ns, err := c.mapFor(c.maps, m)
+func (t *treeMaker) mapIDs(m *mountRequest, tree int) error {
+	ns, err := t.mapFor(m)
 	if err == nil {
 		err = mapTree(tree, ns, m.ridmap)
 	}
@@ -124,24 +130,24 @@ func mapTree(tree, ns int, recursive bool) error {
 
 // mapFor is the user namespace with the maps that a mount asks for: its own, or
 // else those of the container.
-func (c *creation) mapFor(maps idMaps, m *mountRequest) (int, error) {
+func (t *treeMaker) mapFor(m *mountRequest) (int, error) {
 	uids, gids := m.uids, m.gids
 	if len(uids) == 0 {
-		if ns, joined := maps[joinedMap]; joined {
+		if ns, joined := t.maps[joinedMap]; joined {
 			return ns, nil
 		}
-		uids, gids = c.spec.Linux.UIDMappings, c.spec.Linux.GIDMappings
+		uids, gids = t.plan.linux.UIDMappings, t.plan.linux.GIDMappings
 	}
 	key := fmt.Sprint(uids, gids)
-	if ns, ok := maps[key]; ok {
+	if ns, ok := t.maps[key]; ok {
 		return ns, nil
 	}
-	if len(maps) >= inheritedTrees { // each can have its own
-		maps.forget()
+	if len(t.maps) >= inheritedTrees { // each can have its own
+		t.maps.forget()
 	}
-	ns, err := mapNamespace(uids, gids, c.signals)
+	ns, err := mapNamespace(uids, gids, t.signals)
 	if err == nil {
-		maps[key] = ns
+		t.maps[key] = ns
 	}
 	return ns, err
 }
@@ -171,20 +177,19 @@ func (m idMaps) close() {
 // mapNamespace makes a user namespace that has these maps and nobody in it: its
 // only inhabitant is gone when this returns.
 func mapNamespace(uids, gids []specs.LinuxIDMapping, signals *signals) (int, error) {
-	s, err := newStub(0, 1, 2)
+	p, err := newProgram(thisHost(), 0, 1, 2)
+	if err != nil {
+		return -1, err
+	}
+	defer p.close()
+	p.writeMapNamespace()
+	s, err := startSession(p, signals, birth{})
 	if err != nil {
 		return -1, err
 	}
 	defer s.close()
-	s.signals = signals
-	s.writeMapNamespace()
-	if err := s.start(nil); err != nil {
-		return -1, err
-	}
-	defer func() {
-		endChild(s.pid, killTime)
-	}()
-	if err := s.expect(placeUser); err != nil {
+	defer s.end(killTime)
+	if err := s.drive(handlers{}, syncUser); err != nil {
 		return -1, err
 	}
 	if err := writeIDMaps(s.pid, uids, gids); err != nil {
@@ -194,14 +199,14 @@ func mapNamespace(uids, gids []specs.LinuxIDMapping, signals *signals) (int, err
 }
 
 // writeMapNamespace is the life of that inhabitant.
-func (s *stub) writeMapNamespace() {
-	s.section("the maps of an id-mapped mount")
-	s.at("make a user namespace")
-	s.dieWithParent()
-	s.closeOthers()
-	s.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
-	s.report(placeUser)
-	s.await()
+func (p *program) writeMapNamespace() {
+	p.section("the maps of an id-mapped mount")
+	p.at("make a user namespace")
+	p.dieWithParent()
+	p.closeOthers()
+	p.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
+	p.report(syncUser)
+	p.await()
 }
 
 // clone is the mount that a bind attaches: the parent's, where that has been
@@ -216,7 +221,7 @@ func (r *rootfs) clone(m *mountRequest) any {
 	if m.within != "" {
 		tree := r.call(unix.SYS_OPEN_TREE, r.open(m.within, unix.O_PATH, 0), "", flags|unix.AT_EMPTY_PATH)
 		if m.idmap {
-			r.sendDescriptor(tree, placeOf(placeIDMap, m.index))
+			r.sendDescriptor(tree, syncIDMap.ofMount(m.index))
 			r.await()
 		}
 		return tree
@@ -243,7 +248,7 @@ func (r *rootfs) theirs(m *mountRequest) any {
 	if !m.asks {
 		return m.tree
 	}
-	r.report(placeOf(placeTree, m.index))
+	r.report(syncTree.ofMount(m.index))
 	return r.receiveFiles(1)[0]
 }
 
@@ -253,18 +258,18 @@ func (r *rootfs) theirs(m *mountRequest) any {
 type hostTrees struct {
 	paths []string
 	fds   []int              // here
-	stub  map[string]valueAt // in the stub, by path
+	init  map[string]valueAt // in the init, by path
 }
 
 // cloneHost makes them, where that is needed and ours to do.
-func (c *creation) cloneHost(paths []string) (t hostTrees, err error) {
-	if !hasNamespace(c.spec, specs.UserNamespace) || c.facts.user() != 0 {
+func (c *initCompiler) cloneHost(paths []string) (t hostTrees, err error) {
+	if !hasNamespace(c.plan.spec, specs.UserNamespace) || c.facts.user() != 0 {
 		return t, nil
 	}
 	if len(paths) > maxRights {
 		return t, fmt.Errorf("QEMU runs from %d files of the host: in a user namespace %d are the most; --hermit-env takes a tree instead", len(paths), maxRights)
 	}
-	if c.init.listed {
+	if c.listed {
 		t.paths = paths
 		return t, nil
 	}
@@ -282,27 +287,27 @@ func (c *creation) cloneHost(paths []string) (t hostTrees, err error) {
 // maxRights is less than SCM_MAX_FD: how many descriptors one message carries.
 const maxRights = 250
 
-// take receives them in the stub, and send is the other end of it.
+// take receives them in the init, and send is the other end of it.
 func (t *hostTrees) take(p *program) {
 	if len(t.paths) == 0 {
 		return
 	}
-	t.stub = map[string]valueAt{}
+	t.init = map[string]valueAt{}
 	for i, fd := range p.receiveFiles(len(t.paths)) {
-		t.stub[t.paths[i]] = fd
+		t.init[t.paths[i]] = fd
 	}
 }
 
-func (t *hostTrees) send(s *stub) error {
+func (t *hostTrees) send(s *session) error {
 	if len(t.fds) == 0 {
 		return nil
 	}
-	return s.sendFiles(t.fds)
+	return s.send(t.fds)
 }
 
-// open is the mount of a path, in the stub.
+// open is the mount of a path, in the init.
 func (t *hostTrees) open(p *program, path string) any {
-	if fd, ok := t.stub[path]; ok {
+	if fd, ok := t.init[path]; ok {
 		return fd
 	}
 	return p.call(unix.SYS_OPEN_TREE, at_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)

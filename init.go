@@ -1,27 +1,11 @@
-// A container's init: the program that the stub runs, in the order in which it
-// runs it. This file is the list; rootfs.go and process.go say how each part is
-// done, program.go what an operation is.
+// A container's init: its program, in the order in which it runs. This file is
+// the list; rootfs.go and process.go say how each part is done, program.go what
+// an operation is, syncpoint.go where the init meets the parent.
 //
-// The parent and the init meet at these places; between two of them each may
-// be ahead of the other:
-//
-//	placeOutside  the child of the fork could not be born in its cgroup
-//	placeUser     a user namespace waits for its id maps
-//	placeTime     a time namespace waits for its offsets
-//	placeNetwork  a network namespace waits for devices of the host
-//	placeCovered  a tmpfs is about to cover a directory, which comes with the
-//	              message: its mode is taken over
-//	placeIDMap    a clone of mounts waits for its id map
-//	placeCopyUp   the cwd is a tmpfs that wants a copy of what it covers
-//	placeTree     one mount needs the parent's clone of its source
-//	placeConsole  the terminal exists; its master comes with the message
-//	placeMounted  the root file system is built, the host's is still there:
-//	              hooks, and the search for the executable, happen now; the
-//	              root comes with the message
-//	placeReady    everything is done but what start waits for
-//	placeArmed    the parent may go: the init no longer dies with it
-//	placeListener the filter is loaded, and its listener is for the agent; the
-//	              one met is who waits for the execve
+// At syncMounted the root file system is built, and the host's is still there:
+// hooks, and the search for the executable, happen then. At syncReady everything
+// is done but what start waits for. From syncArmed on the init no longer dies
+// with the parent.
 
 package main
 
@@ -34,26 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	placeUser = 1 + iota
-	placeTime
-	placeNetwork
-	placeCovered
-	placeIDMap
-	placeCopyUp
-	placeTree
-	placeConsole
-	placeMounted
-	placeReady
-	placeArmed
-	placeListener
-	placeOutside
-)
-
-// placeOf is a place that belongs to one of the mounts.
-func placeOf(place uint64, mount int) uint64 { return place | uint64(mount)<<8 }
-
-// initPlan is what the program is made from. Everything in it has been checked.
+// initPlan is what has been decided about a container before anything is made.
+// Everything in it has been checked.
 type initPlan struct {
 	processPlan
 	spec       *specs.Spec
@@ -63,31 +29,41 @@ type initPlan struct {
 	mounts     []mountRequest
 	devices    []device
 	noPivot    bool
-	host       hostTable // with noPivot, once the init has come to placeMounted
+}
+
+// initCompiler writes the program of such an init.
+type initCompiler struct {
+	processCompiler
+	plan *initPlan
+	root rootfs
+	host hostTable // with noPivot, once the init has come to syncMounted
 
 	tasks     []valueAt // the way into the v1 hierarchies, once received
 	inCgroup  bool      // from here on,
 	ownCgroup bool      // and in its namespace
-	root      rootfs
 
 	keeperFD int // of a guest: the first descriptor of the keeper; one below is runh itself,
 	self     any // which is this one until then
 }
 
-// writeSetup writes everything up to placeMounted.
-func (c *initPlan) writeSetup() error {
+func newInitCompiler(p *program, plan *initPlan) *initCompiler {
+	return &initCompiler{processCompiler: processCompiler{program: p, plan: &plan.processPlan}, plan: plan}
+}
+
+// writeSetup writes everything up to syncMounted.
+func (c *initCompiler) writeSetup() error {
 	c.section("create: namespaces and file system")
 	c.cleanStart()
 	c.awaitCgroup()
 	c.enterNamespaces()
 	c.nameHost()
-	if c.namespaces.isNew(unix.CLONE_NEWNET) {
+	if c.plan.namespaces.isNew(unix.CLONE_NEWNET) {
 		c.raiseLoopback()
 	}
-	if len(c.linux.NetDevices) > 0 {
-		c.meet(placeNetwork)
+	if len(c.plan.linux.NetDevices) > 0 {
+		c.meet(syncNetwork)
 	}
-	if !c.namespaces.built {
+	if !c.plan.namespaces.built {
 		if err := c.buildRoot(); err != nil {
 			return err
 		}
@@ -96,30 +72,30 @@ func (c *initPlan) writeSetup() error {
 	c.enterCgroup()
 	c.at("open the root")
 	var root any = c.root.fd
-	if c.namespaces.built {
+	if c.plan.namespaces.built {
 		root = c.call(unix.SYS_OPENAT, at_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	}
-	c.sendDescriptor(root, placeMounted)
+	c.sendDescriptor(root, syncMounted)
 	c.await()
 	return nil
 }
 
-// meet waits for the parent at a place. What the parent has sent before that is
+// meet waits for the parent at a synchronisation point. What the parent has sent before that is
 // the way into the cgroup, which is taken first.
-func (c *initPlan) meet(place uint64) {
+func (c *initCompiler) meet(point syncPoint) {
 	switch {
 	case !c.late():
 		c.joinCgroups()
-	case !c.cgroup.pending(): // else there is none yet
+	case !c.plan.cgroup.pending(): // else there is none yet
 		c.receiveTasks()
 	}
-	c.report(place)
+	c.report(point)
 	c.await()
 }
 
 // writeFinish writes the rest, for a Linux container: from the pivot to the
 // execve of the process.
-func (c *initPlan) writeFinish(exe string, env []string) {
+func (c *initCompiler) writeFinish(exe string, env []string) {
 	c.section("create: into the rootfs, and the process's identity")
 	c.closeRoot()
 	c.become(exe)
@@ -134,8 +110,8 @@ func (c *initPlan) writeFinish(exe string, env []string) {
 // The user namespace decides over the others: one that belongs to the host is
 // joined while we still have the host's privileges, and what is made, or
 // joined inside, comes after it.
-func (c *initPlan) enterNamespaces() {
-	n := &c.namespaces
+func (c *initCompiler) enterNamespaces() {
+	n := &c.plan.namespaces
 	for _, j := range n.join {
 		if !j.inside && j.flag != unix.CLONE_NEWUSER {
 			c.joinNamespace(j)
@@ -150,13 +126,13 @@ func (c *initPlan) enterNamespaces() {
 	if n.isNew(unix.CLONE_NEWTIME) {
 		c.at("make the time namespace")
 		c.call(unix.SYS_UNSHARE, unix.CLONE_NEWTIME)
-		c.meet(placeTime)
+		c.meet(syncTime)
 	}
 	if n.fork {
 		// Pid and time namespaces are entered by being born in them. The child
 		// is a sibling, not a child, of this process: the parent waits for it.
 		c.at("enter the pid namespace")
-		n.forked = c.forkLate(c.cgroup, n.create&unix.CLONE_NEWPID)
+		c.forkLate(c.plan.cgroup, n.create&unix.CLONE_NEWPID)
 	}
 	if n.has(unix.CLONE_NEWUSER) {
 		// Only now: the fork needs the host's right to the cgroup.
@@ -172,7 +148,7 @@ func (c *initPlan) enterNamespaces() {
 }
 
 // joinCgroups joins the v1 hierarchies that the parent has made meanwhile.
-func (c *initPlan) joinCgroups() {
+func (c *initCompiler) joinCgroups() {
 	if c.inCgroup {
 		return
 	}
@@ -182,8 +158,8 @@ func (c *initPlan) joinCgroups() {
 	c.inCgroup = true
 }
 
-func (c *initPlan) receiveTasks() {
-	if n := c.cgroup.v1Places(); n > 0 && c.tasks == nil {
+func (c *initCompiler) receiveTasks() {
+	if n := c.plan.cgroup.v1Places(); n > 0 && c.tasks == nil {
 		c.at("wait for the cgroup")
 		c.tasks = c.receiveFiles(n)
 	}
@@ -191,24 +167,24 @@ func (c *initPlan) receiveTasks() {
 
 // enterCgroup also makes the cgroup namespace, whose root is the cgroup we are
 // in.
-func (c *initPlan) enterCgroup() {
+func (c *initCompiler) enterCgroup() {
 	c.joinCgroups()
-	if c.namespaces.isNew(unix.CLONE_NEWCGROUP) && !c.ownCgroup {
+	if c.plan.namespaces.isNew(unix.CLONE_NEWCGROUP) && !c.ownCgroup {
 		c.ownCgroup = true
 		c.at("make the cgroup namespace")
 		c.call(unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP)
 	}
 }
 
-func (c *initPlan) joinNamespace(j joinedNamespace) {
+func (c *initCompiler) joinNamespace(j joinedNamespace) {
 	c.at("join the %s namespace %s", j.kind, j.path)
-	c.call(unix.SYS_SETNS, j.stubFD, j.flag)
+	c.call(unix.SYS_SETNS, j.initFD, j.flag)
 }
 
 // enterUserNamespace enters the container's user namespace, if it has one, with
 // all rights there; enterNamespaces becomes its root.
-func (c *initPlan) enterUserNamespace() {
-	n := &c.namespaces
+func (c *initCompiler) enterUserNamespace() {
+	n := &c.plan.namespaces
 	if n.has(unix.CLONE_NEWUSER) {
 		if !c.late() {
 			c.joinCgroups()
@@ -220,7 +196,7 @@ func (c *initPlan) enterUserNamespace() {
 		c.at("make the user namespace")
 		c.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 		c.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1, 0, 0, 0) // or an unprivileged parent could not write the maps
-		c.meet(placeUser)
+		c.meet(syncUser)
 		c.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	case n.joins(unix.CLONE_NEWUSER):
 		for _, j := range n.join {
@@ -244,18 +220,18 @@ func (p *program) rootInside() {
 	p.dieWithParent() // the change of user has cleared it
 }
 
-func (c *initPlan) nameHost() {
-	if h := c.spec.Hostname; h != "" {
+func (c *initCompiler) nameHost() {
+	if h := c.plan.spec.Hostname; h != "" {
 		c.at("set the hostname to %q", h)
 		c.call(unix.SYS_SETHOSTNAME, h, len(h))
 	}
-	if d := c.spec.Domainname; d != "" {
+	if d := c.plan.spec.Domainname; d != "" {
 		c.at("set the domainname to %q", d)
 		c.call(unix.SYS_SETDOMAINNAME, d, len(d))
 	}
 }
 
-func (c *initPlan) raiseLoopback() {
+func (c *initCompiler) raiseLoopback() {
 	c.at("bring up the loopback interface")
 	ifreq := make([]byte, 40)
 	copy(ifreq, "lo")
@@ -266,16 +242,16 @@ func (c *initPlan) raiseLoopback() {
 }
 
 // buildRoot mounts the rootfs and everything in it, without entering it yet.
-func (c *initPlan) buildRoot() error {
+func (c *initCompiler) buildRoot() error {
 	r := &c.root
-	r.mountRoot(c.rootfs, c.spec.Linux.RootfsPropagation, c.namespaces.has(unix.CLONE_NEWNS))
+	r.mountRoot(c.plan.rootfs, c.plan.spec.Linux.RootfsPropagation, c.plan.namespaces.has(unix.CLONE_NEWNS))
 	ownDev := true // does the container get a /dev to be filled?
-	for i := range c.mounts {
-		m := &c.mounts[i]
+	for i := range c.plan.mounts {
+		m := &c.plan.mounts[i]
 		m.index = i
 		if m.fstype == "cgroup" || m.fstype == "cgroup2" {
 			c.enterCgroup()
-			r.mountCgroups(*m, cgroupMountPlan(c.cgroup, false))
+			r.mountCgroups(*m, cgroupMountPlan(c.plan.cgroup, false))
 			continue
 		}
 		if m.looksBelow() || m.idmap && m.within != "" || m.asks {
@@ -286,27 +262,27 @@ func (c *initPlan) buildRoot() error {
 		}
 		if m.tmpcopyup {
 			c.call(unix.SYS_FCHDIR, r.open(m.dest, unix.O_PATH|unix.O_DIRECTORY, 0))
-			c.meet(placeOf(placeCopyUp, i))
+			c.meet(syncCopyUp.ofMount(i))
 		}
 		if m.dest == "/dev" && m.bind {
 			ownDev = false
 		}
 	}
 	if ownDev {
-		r.makeDevices(c.devices)
+		r.makeDevices(c.plan.devices)
 		r.devLinks()
 	}
-	if c.spec.Process.Terminal {
+	if c.plan.spec.Process.Terminal {
 		c.openTerminal()
 	}
-	c.at("make cwd %s", c.spec.Process.Cwd)
-	r.target(c.spec.Process.Cwd, true, 0)
+	c.at("make cwd %s", c.plan.spec.Process.Cwd)
+	r.target(c.plan.spec.Process.Cwd, true, 0)
 	return nil
 }
 
 // openTerminal takes a new terminal from the container's devpts, makes it
 // /dev/console too, and sends its master to the parent.
-func (c *initPlan) openTerminal() {
+func (c *initCompiler) openTerminal() {
 	c.at("open a terminal from /dev/pts/ptmx")
 	master := c.newTerminal(c.root.open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, unix.RESOLVE_NO_SYMLINKS))
 	c.at("bind the terminal on /dev/console")
@@ -315,19 +291,19 @@ func (c *initPlan) openTerminal() {
 	c.call(unix.SYS_MOVE_MOUNT, tree, "", console, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	c.call(unix.SYS_DUP3, c.pty, c.root.tty, unix.O_CLOEXEC)
 	c.pty = c.root.tty
-	c.sendDescriptor(master, placeConsole)
+	c.sendDescriptor(master, syncConsole)
 }
 
 // setSysctls writes through a procfs of our own that is mounted nowhere: no
 // mount of the container can stand in its way.
-func (c *initPlan) setSysctls() {
-	if len(c.spec.Linux.Sysctl) == 0 {
+func (c *initCompiler) setSysctls() {
+	if len(c.plan.spec.Linux.Sysctl) == 0 {
 		return
 	}
 	c.at("open a private procfs")
 	proc := c.privateProc()
-	for _, name := range slices.Sorted(maps.Keys(c.spec.Linux.Sysctl)) {
-		value := c.spec.Linux.Sysctl[name]
+	for _, name := range slices.Sorted(maps.Keys(c.plan.spec.Linux.Sysctl)) {
+		value := c.plan.spec.Linux.Sysctl[name]
 		c.at("write sysctl %s = %q", name, value)
 		how := c.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
 		fd := c.call(unix.SYS_OPENAT2, proc, "sys/"+sysctlPath(name), how, 24)
@@ -344,24 +320,24 @@ func (p *program) privateProc() call {
 }
 
 // closeRoot hides and write-protects what the spec says, and enters the rootfs.
-func (c *initPlan) closeRoot() {
+func (c *initCompiler) closeRoot() {
 	c.protectRoot()
 	c.enterRoot()
 }
 
-func (c *initPlan) protectRoot() {
-	if c.namespaces.built {
+func (c *initCompiler) protectRoot() {
+	if c.plan.namespaces.built {
 		return // it is as its owner has made it
 	}
 	r := &c.root
-	for _, path := range once(c.spec.Linux.ReadonlyPaths) {
+	for _, path := range once(c.plan.spec.Linux.ReadonlyPaths) {
 		r.readOnly(path)
 	}
-	for _, path := range once(c.spec.Linux.MaskedPaths) {
+	for _, path := range once(c.plan.spec.Linux.MaskedPaths) {
 		r.mask(path)
 	}
-	r.readOnlyLater(c.mounts)
-	if c.spec.Root.Readonly {
+	r.readOnlyLater(c.plan.mounts)
+	if c.plan.spec.Root.Readonly {
 		c.at("make the rootfs read-only")
 		r.setattr(r.fd, unix.MOUNT_ATTR_RDONLY, 0, 0)
 	}
@@ -379,41 +355,41 @@ func once(list []string) (out []string) {
 	return out
 }
 
-func (c *initPlan) enterRoot() {
-	if c.namespaces.built {
+func (c *initCompiler) enterRoot() {
+	if c.plan.namespaces.built {
 		c.at("enter the root of the mount namespace")
 		c.call(unix.SYS_CHDIR, "/")
 		return
 	}
 	r := &c.root
-	if c.noPivot && c.namespaces.has(unix.CLONE_NEWNS) {
+	if c.plan.noPivot && c.plan.namespaces.has(unix.CLONE_NEWNS) {
 		r.moveOver(c.host)
-	} else if c.namespaces.has(unix.CLONE_NEWNS) {
+	} else if c.plan.namespaces.has(unix.CLONE_NEWNS) {
 		r.pivot()
 	} else {
 		r.chroot()
 	}
-	if f := propagationFlag(c.spec.Linux.RootfsPropagation); f != 0 {
-		c.at("set the propagation of the rootfs to %s", c.spec.Linux.RootfsPropagation)
+	if f := propagationFlag(c.plan.spec.Linux.RootfsPropagation); f != 0 {
+		c.at("set the propagation of the rootfs to %s", c.plan.spec.Linux.RootfsPropagation)
 		c.call(unix.SYS_MOUNT, 0, "/", 0, f, 0)
 	}
 }
 
 // ready is the last meeting before start, in two steps: the parent records the
 // container, then lets the init live on alone.
-func (c *initPlan) ready() {
+func (c *initCompiler) ready() {
 	c.at("get ready for start")
 	c.dieWithParent() // the change of user has cleared it
-	c.report(placeReady)
+	c.report(syncReady)
 	c.await()
 	c.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
-	c.report(placeArmed)
+	c.report(syncArmed)
 }
 
 // endBySignals has the signals by which people end a process end the init while it
 // waits for start: as process 1 of a pid namespace it would not hear those that
 // it has no handler for. The execve undoes this.
-func (c *initPlan) endBySignals() {
+func (c *initCompiler) endBySignals() {
 	c.at("catch signals until start")
 	const saRestorer = 0x04000000 // x86-64 delivers no signal without it; the handler does not come back
 	action := c.words(stubHandler(), saRestorer, stubHandler(), 0)
@@ -424,7 +400,7 @@ func (c *initPlan) endBySignals() {
 
 // serveStart waits for `runh start`, which connects to the start socket and
 // reads: end of file is the execve that has happened, a message says why not.
-func (c *initPlan) serveStart() call {
+func (c *initCompiler) serveStart() call {
 	c.endBySignals()
 	c.at("wait for start")
 	// settle has put the start socket where the program's memory was.

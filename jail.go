@@ -44,7 +44,7 @@ type vmmJail struct {
 	at       string     // a directory on which the jail's root is mounted; only QEMU's mount namespace sees that
 
 	late     bool   // argv comes later (launch.go), to
-	listener int    // this descriptor in the stub,
+	listener int    // this descriptor in the init,
 	launchAt uint64 // and this address
 }
 
@@ -57,10 +57,10 @@ type jailFile struct {
 	size int64
 	open bool // everybody may read it; else QEMU gets a copy
 
-	got valueAt // the descriptor in the stub
+	got valueAt // the descriptor in the init
 }
 
-// vmmPipes are the VMM's connections, as addresses of descriptors in the stub.
+// vmmPipes are the VMM's connections, as addresses of descriptors in the init.
 // pipe2 and socketpair write two 32-bit numbers side by side; the kernel reads
 // a descriptor from the lower half of an argument, so each has an address.
 type vmmPipes struct {
@@ -316,7 +316,7 @@ func (p *program) jailFiles(j *vmmJail) {
 // bindHere mounts a file or directory of the host, in one system call for each
 // of many: that they are read-only comes later, for all at once.
 func (p *program) bindHere(j *vmmJail, host, name string) {
-	if tree, ok := j.host.stub[host]; ok {
+	if tree, ok := j.host.init[host]; ok {
 		p.call(unix.SYS_MOVE_MOUNT, tree, "", at_FDCWD, name, unix.MOVE_MOUNT_F_EMPTY_PATH)
 		return
 	}

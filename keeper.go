@@ -115,7 +115,7 @@ func keeperMain(args []string) error {
 		k.loader.turn.over = true
 	}
 	if k.late {
-		k.tellReady("R") // QEMU comes at start, which waits for it
+		k.tellReady(keeperReady) // QEMU comes at start, which waits for it
 	} else {
 		k.await()
 	}

@@ -4,11 +4,8 @@
 package main
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
-	"strings"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -17,13 +14,13 @@ import (
 // becomeKeeper turns the init into the keeper: a runh that can be seen from
 // inside only through a read-only mount (CVE-2019-5736), root with no power
 // but to signal what is in its pid namespace.
-func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals, filter *seccompFilter, late bool) {
+func (c *initCompiler) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, log valueAt, guest *guest, g *globals, filter *seccompFilter, late bool) {
 	c.sessionKeyring()
-	terminal := c.process.Terminal
+	terminal := c.plan.process.Terminal
 	if terminal {
 		c.takeTerminal()
 	} else {
-		c.ownStdio(c.files, c.process.User.UID)
+		c.ownStdio(c.plan.process.User.UID)
 	}
 	c.at("keeper: move descriptors")
 	plan := keeperPlan{share: -1, shareErrs: -1, log: -1, patience: keeperPatience, logJSON: g.logFormat == "json", logLevel: g.maxLevel(), terminal: terminal, late: late}
@@ -74,7 +71,7 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	c.cwd = c.alloc(unix.PathMax)
 	c.call(unix.SYS_GETCWD, c.cwd, unix.PathMax)
 	c.dieWithParent()
-	c.report(placeReady)
+	c.report(syncReady)
 	c.await()
 	c.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
 	c.call(unix.SYS_RT_SIGPROCMASK, sigSetmask, c.words(^uint64(0)), 0, 8)
@@ -90,12 +87,15 @@ func (c *initPlan) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueAt, l
 	c.call(unix.SYS_EXECVEAT, c.keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
 }
 
+// keeperReady is the keeper's word that it has QEMU in hand.
+const keeperReady = "R"
+
 // keeperMost is more than the descriptors that the keeper takes along.
 const keeperMost = 16
 
 // openSelf makes a read-only mount of runh's own file, that nobody else can see.
 // It must happen while the host's files are in sight.
-func (c *initPlan) openSelf(host *hostTrees, path string) {
+func (c *initCompiler) openSelf(host *hostTrees, path string) {
 	c.at("mount %s for the keeper", path)
 	tree := host.open(c.program, path)
 	c.call(unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH, c.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, 0, 0), 32)
@@ -110,7 +110,7 @@ func (c *creation) wakeKeeper() error {
 		return nil
 	}
 	defer c.env.unlock()
-	if err := c.init.proceed(); err != nil {
+	if err := c.session.proceed(); err != nil {
 		return c.explain(err)
 	}
 	if c.launching > 0 {
@@ -121,33 +121,5 @@ func (c *creation) wakeKeeper() error {
 			return err
 		}
 	}
-	return c.explain(c.init.awaitKeeper())
-}
-
-// awaitKeeper waits until the keeper has QEMU in hand. What it says instead may come in pieces, and then in many
-// lines: the first one counts.
-func (s *stub) awaitKeeper() error {
-	var said []byte
-	for {
-		if _, err := s.signals.await(time.Time{}, s.sync); err != nil {
-			return err
-		}
-		var msg [4096]byte
-		n, err := ignoringEINTR(func() (int, error) { return unix.Read(s.sync, msg[:]) })
-		switch {
-		case err == nil && n == 1 && msg[0] == 'R' && len(said) == 0:
-			return nil
-		case err == nil && n == 16 && bytes.IndexByte(msg[:8], 0) >= 0: // the VMM's process, on its way to QEMU
-			_, err := s.reported(msg[:16])
-			return err
-		case err == nil && n > 0 && len(said) < len(msg):
-			said = append(said, msg[:n]...)
-			continue
-		}
-		line, _, _ := bytes.Cut(bytes.TrimSpace(said), []byte("\n"))
-		if len(line) == 0 {
-			return errStubDied
-		}
-		return errors.New("keeper: " + strings.TrimPrefix(string(line), "runh: keeper: "))
-	}
+	return c.explain(c.session.drive(handlers{}, syncKeeper))
 }

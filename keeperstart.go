@@ -119,7 +119,7 @@ func (k *keeper) answer(m qmpMessage) {
 // prepared: QEMU takes commands, and a guest that boots is in its memory.
 func (k *keeper) prepared() {
 	k.state = qmpReady
-	k.tellReady("R")
+	k.tellReady(keeperReady)
 	k.cont()
 }
 

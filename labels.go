@@ -43,12 +43,12 @@ func hasSELinux() bool {
 	return unix.Statfs("/sys/fs/selinux", &st) == nil && uint32(st.Type) == unix.SELINUX_MAGIC
 }
 
-// inheritProc gives the stub the host's procfs, if there is a label to write. A
+// inheritProc gives the process the host's procfs, if there is a label to write. A
 // label goes to a file of the process's own, and the container's /proc may be
 // anything (CVE-2019-16884); a procfs of our own could not be mounted from
 // inside a user namespace whose /proc is masked.
-func (c *processPlan) inheritProc() (err error) {
-	if c.process.ApparmorProfile == "" && c.process.SelinuxLabel == "" {
+func (c *processCompiler) inheritProc() (err error) {
+	if c.plan.process.ApparmorProfile == "" && c.plan.process.SelinuxLabel == "" {
 		return nil
 	}
 	c.proc, err = c.lend("procfs of the host", func() (int, error) {
@@ -65,8 +65,8 @@ func (c *processPlan) inheritProc() (err error) {
 }
 
 // label makes the next execve, which is that of the process, change over.
-func (c *processPlan) label() {
-	if profile := c.process.ApparmorProfile; profile != "" {
+func (c *processCompiler) label() {
+	if profile := c.plan.process.ApparmorProfile; profile != "" {
 		c.at("set the AppArmor profile %q", profile)
 		// Where modules are stacked the file without a directory is the first one's.
 		var plain, done label
@@ -83,7 +83,7 @@ func (c *processPlan) label() {
 		c.refuse("%v", errUnknownProfile(profile))
 		c.place(&set)
 	}
-	if context := c.process.SelinuxLabel; context != "" {
+	if context := c.plan.process.SelinuxLabel; context != "" {
 		c.at("set the SELinux label %q", context)
 		c.writeAttr(c.openAttr("exec"), context)
 	}
@@ -91,12 +91,12 @@ func (c *processPlan) label() {
 
 // openAttr opens a file of this process's attributes: "self" is whoever opens
 // it, and nothing mounted over it is crossed.
-func (c *processPlan) openAttr(name string) call {
+func (c *processCompiler) openAttr(name string) call {
 	how := c.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS)
 	return c.call(unix.SYS_OPENAT2, c.proc, "self/attr/"+name, how, 24)
 }
 
-func (c *processPlan) writeAttr(fd any, value string) (write call) {
+func (c *processCompiler) writeAttr(fd any, value string) (write call) {
 	write = c.call(unix.SYS_WRITE, fd, value, len(value))
 	c.call(unix.SYS_CLOSE, fd)
 	return write

@@ -66,17 +66,21 @@ type listingLead struct {
 	To    int    `json:"to"`
 }
 
-// listingPoint is a place where the program and the parent meet.
+// listingPoint is where the program and the parent meet.
 type listingPoint struct {
 	Name   string `json:"name"`
 	Parent string `json:"parent"`
 }
 
+// add lists a program.
+func (l *listing) add(p *program, exec bool, name, born string) {
+	l.Parts = append(l.Parts, newLister(p, exec).part(name, born))
+}
+
 // lister reads one program.
 type lister struct {
-	p     *program
-	given []string // descriptors by number
-	exec  bool     // the parent is exec, or what runs a hook
+	p    *program
+	exec bool // the parent is exec, or what runs a hook
 
 	fds     map[uint64]string   // names of descriptors, at this point
 	writers map[uint64][]string // by address: the operations whose result goes there
@@ -87,11 +91,11 @@ type lister struct {
 	o *op
 }
 
-func newLister(p *program, given []string, exec bool) *lister {
-	l := &lister{p: p, given: given, exec: exec, fds: map[uint64]string{}}
-	for n, name := range given {
-		if name != "" {
-			l.fds[uint64(n)] = name
+func newLister(p *program, exec bool) *lister {
+	l := &lister{p: p, exec: exec, fds: map[uint64]string{}}
+	for n, d := range p.begins {
+		if d.name != "" {
+			l.fds[uint64(n)] = d.name
 		}
 	}
 	l.writers, l.words, l.names = map[uint64][]string{}, map[uint64]string{}, map[uint64]string{}
@@ -109,9 +113,9 @@ func newLister(p *program, given []string, exec bool) *lister {
 // part reads the whole program.
 func (l *lister) part(name, born string) listingPart {
 	part := listingPart{Name: name, Born: born}
-	for n, what := range l.given {
-		if what != "" {
-			part.Descriptors = append(part.Descriptors, listingDescriptor{n, what})
+	for n, d := range l.p.begins {
+		if d.name != "" {
+			part.Descriptors = append(part.Descriptors, listingDescriptor{n, d.name})
 		}
 	}
 	var outer map[uint64]string // descriptors of the process that forked another
@@ -231,12 +235,12 @@ func (p *program) valueAddr(i int) uint64 { return p.opAddr(i) + uint64(64) }
 func (l *lister) point() *listingPoint {
 	switch {
 	case l.o.nr == unix.SYS_WRITE && l.o.args[0] == syncFD && l.o.args[2] == 16 && l.o.deref == 0 && l.o.args[1] != errnoAddr:
-		return l.place(l.word(l.o.args[1] + 8))
+		return l.syncPoint(l.word(l.o.args[1] + 8))
 	case l.o.nr == unix.SYS_SENDMSG:
 		iov := l.word(l.o.args[1] + 16)
-		return l.place(l.word(l.word(iov) + 8))
-	case l.o.nr == unix.SYS_WRITE && l.o.args[2] == listenerSize && l.inData(l.o.args[1], listenerSize) && l.word(l.o.args[1]+8) == placeListener:
-		return l.place(placeListener)
+		return l.syncPoint(l.word(l.word(iov) + 8))
+	case l.o.nr == unix.SYS_WRITE && l.o.args[2] == listenerSize && l.inData(l.o.args[1], listenerSize) && l.word(l.o.args[1]+8) == uint64(syncListener):
+		return l.syncPoint(uint64(syncListener))
 	case l.o.nr == unix.SYS_RECVMSG && l.o.args[0] == syncFD:
 		return &listingPoint{"descriptors", "the parent sends descriptors: " + strings.TrimPrefix(l.step(l.n), "wait for ")}
 	case l.o.nr == unix.SYS_RECVMSG:
@@ -249,51 +253,24 @@ func (l *lister) point() *listingPoint {
 	return nil
 }
 
-// place is a meeting at a place of init.go.
-func (l *lister) place(place uint64) *listingPoint {
-	for _, s := range syncPoints {
-		if s.place == place&0xff {
-			parent := s.create
-			if l.exec && s.exec != "" {
-				parent = s.exec
-			}
-			if n := place >> 8; n > 0 || s.mount {
-				parent += fmt.Sprintf(" (mounts[%d])", n)
-			}
-			if !strings.HasPrefix(parent, "`") {
-				parent = "the parent " + parent
-			}
-			return &listingPoint{s.name, parent}
-		}
+// syncPoint is a meeting of which syncTable tells.
+func (l *lister) syncPoint(word uint64) *listingPoint {
+	point, mount := syncPointOf(word)
+	if point >= syncPoints || syncTable[point].name == "" {
+		return &listingPoint{unknownWord(word), "?"}
 	}
-	return &listingPoint{unknownWord(place), "?"}
-}
-
-// syncPoint is what the parent does at a place.
-type syncPoint struct {
-	place        uint64
-	name         string
-	create, exec string // exec "": the same
-	mount        bool   // it is one mount's
-}
-
-var syncPoints = [...]syncPoint{
-	{place: placeOutside, name: "placeOutside", create: "moves the process into its cgroup by its pid"},
-	{place: placeUser, name: "placeUser", create: "writes the id maps of the user namespace"},
-	{place: placeTime, name: "placeTime", create: "writes the clock offsets of the time namespace"},
-	{place: placeNetwork, name: "placeNetwork", create: "moves the network devices of the host into the network namespace"},
-	{place: placeCovered, name: "placeCovered", create: "takes the covered directory from the message and gives its mode to the tmpfs", mount: true},
-	{place: placeIDMap, name: "placeIDMap", create: "takes the clone from the message and maps its ids", mount: true},
-	{place: placeCopyUp, name: "placeCopyUp", create: "copies the covered directory into the tmpfs", mount: true},
-	{place: placeTree, name: "placeTree", create: "clones the source of the mount and sends it", mount: true},
-	{place: placeConsole, name: "placeConsole", create: "takes the terminal's master from the message"},
-	{place: placeMounted, name: "placeMounted", create: "takes the root from the message, runs the hooks prestart, createRuntime and createContainer, finds the executable or the guest, writes the rest of the program"},
-	{
-		place: placeReady, name: "placeReady", create: "checks the working directory, sends terminal and pidfd, saves the record, writes the pid file",
-		exec: "checks the working directory, sends terminal and pidfd, writes the pid file",
-	},
-	{place: placeArmed, name: "placeArmed", create: "leaves: the init no longer dies with create"},
-	{place: placeListener, name: "placeListener", create: "`runh start` gives the listener of the seccomp filter to its agent", exec: "gives the listener of the seccomp filter to its agent"},
+	row := &syncTable[point]
+	parent := row.create
+	if l.exec && row.exec != "" {
+		parent = row.exec
+	}
+	if row.mount {
+		parent += fmt.Sprintf(" (mounts[%d])", mount)
+	}
+	if !strings.HasPrefix(parent, "`") {
+		parent = "the parent " + parent
+	}
+	return &listingPoint{row.name, parent}
 }
 
 // unknown are the words of a listing that nothing here has a name for.

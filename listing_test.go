@@ -34,7 +34,7 @@ func listedHost() *hostFacts {
 			}
 			return unix.Rlimit{Cur: 4096, Max: 4096}, nil
 		},
-		stdio: func(fd uintptr) (unix.Stat_t, error) { // stdin is /dev/null, the others are pipes
+		stdio: func(fd int) (unix.Stat_t, error) { // stdin is /dev/null, the others are pipes
 			if fd == 0 {
 				return unix.Stat_t{Mode: unix.S_IFCHR | 0o666}, nil
 			}
@@ -151,7 +151,7 @@ func TestListingGolden(t *testing.T) {
 			t.Errorf("no golden listing has %s", row.name)
 		}
 	}
-	for _, p := range syncPoints {
+	for _, p := range syncTable[1:] {
 		if !points[p.name] {
 			t.Errorf("no golden listing comes to %s", p.name)
 		}
@@ -200,8 +200,8 @@ func golden(t *testing.T, name string) (*listing, string) {
 	if err := c.readBundle(); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	if c.init.cgroup = c.expectCgroup(); c.g.systemdCgroup {
-		c.init.cgroup = systemdGroup(t, c)
+	if c.plan.cgroup = c.expectCgroup(); c.g.systemdCgroup {
+		c.plan.cgroup = systemdGroup(t, c)
 	}
 	var g *guest
 	if strings.HasPrefix(name, "hermit") {

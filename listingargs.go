@@ -137,9 +137,9 @@ func asData(l *lister, i int, v uint64) string {
 	case l.named(v) != "":
 		return l.named(v)
 	case l.o.nr == unix.SYS_WRITE && n == 16:
-		return fmt.Sprintf("{0, %s}", l.place(l.word(v+8)).Name)
-	case l.o.nr == unix.SYS_WRITE && n == listenerSize && l.word(v+8) == placeListener:
-		return fmt.Sprintf("{0, placeListener, SCM_RIGHTS %s}", l.reference(v+32))
+		return fmt.Sprintf("{0, %s}", l.syncPoint(l.word(v+8)).Name)
+	case l.o.nr == unix.SYS_WRITE && n == listenerSize && l.word(v+8) == uint64(syncListener):
+		return fmt.Sprintf("{0, syncListener, SCM_RIGHTS %s}", l.reference(v+32))
 	case !l.inData(v, n):
 		return unknownWord(v)
 	}

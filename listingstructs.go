@@ -58,7 +58,7 @@ func asParts(l *lister, _ int, v uint64) string {
 // asSent is a message with a descriptor (struct msghdr).
 func asSent(l *lister, _ int, v uint64) string {
 	iov, control := l.word(v+16), l.word(v+32)
-	place := l.place(l.word(l.word(iov) + 8)).Name
+	place := l.syncPoint(l.word(l.word(iov) + 8)).Name
 	return fmt.Sprintf("{0, %s, SCM_RIGHTS %s}", place, l.reference(control+16))
 }
 

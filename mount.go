@@ -119,7 +119,7 @@ type mountRequest struct {
 	remount, tmpcopyup   bool
 	idmap, ridmap        bool
 	uids, gids           []specs.LinuxIDMapping
-	tree                 int    // descriptor in the stub of a clone that the parent has made, see openTrees
+	tree                 int    // descriptor in the init of a clone that the parent has made, see inheritTrees
 	asks                 bool   // the init asks for that clone when it comes to it
 	within               string // the source is this name in the container's own rootfs, see inRootfs
 	index                int    // in the list, by which the init names it
@@ -129,7 +129,7 @@ type mountRequest struct {
 	flags                uintptr
 	propagation          uintptr
 	data                 []string // what is left is for the file system,
-	options              addr     // where it is written in the stub, with room for a mode before it
+	options              addr     // where it is written in the program, with room for a mode before it
 	xattr                string   // SELinux label of the root, where data cannot say it
 }
 

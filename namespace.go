@@ -16,9 +16,8 @@ import (
 type namespaces struct {
 	create uint64 // CLONE_NEW… of those to make
 	join   []joinedNamespace
-	fork   bool    // a second fork is needed to enter them
-	forked sibling // that fork
-	built  bool    // the mount namespace that is joined has the container's root already
+	fork   bool // a second fork is needed to enter them
+	built  bool // the mount namespace that is joined has the container's root already
 }
 
 type joinedNamespace struct {
@@ -27,7 +26,7 @@ type joinedNamespace struct {
 	flag   uint64
 	inside bool // it belongs to the user namespace that is joined, too
 	fd     int  // here
-	stubFD int  // in the stub
+	initFD int  // in the init
 }
 
 func (n *namespaces) isNew(flag uint64) bool { return n.create&flag != 0 }

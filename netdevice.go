@@ -18,9 +18,9 @@ import (
 // happens as soon as the network namespace is there: sysctls and hooks may be
 // about them. A create that fails later gives them back.
 func (c *creation) moveDevices() error {
-	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", c.child), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", c.child()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return c.explain(errStubDied)
+		return c.explain(errInitDied)
 	}
 	c.onFailure(func() { unix.Close(ns) }) // it keeps the namespace, and what was moved, alive until then
 	var names []string

@@ -38,7 +38,7 @@ func (c *creation) shareNotify() error {
 	if err := os.Chmod(dir, 0o755); err != nil { // the umask is the caller's
 		return err
 	}
-	c.init.mounts = append(c.init.mounts, mountRequest{
+	c.plan.mounts = append(c.plan.mounts, mountRequest{
 		dest: "/run/notify", source: dir, fstype: "bind", bind: true, propagation: unix.MS_PRIVATE,
 		set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC,
 	})

@@ -15,44 +15,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processPlan is what the operations for one process are made from: the
-// container's own, or one that exec adds.
+// processPlan is what has been decided about a process: the container's own, or
+// one that exec adds.
 type processPlan struct {
-	*stub
 	id         string
 	process    *specs.Process
 	linux      *specs.Linux // the container's
 	caps       capabilities
 	seccomp    *seccompFilter // nil: none
 	newKeyring bool
-	preserved  preserved
-	listener   int // descriptor in the stub of the start socket, if it waits for start
+	owned      bool // an ordinary user looks into a user namespace that he owns, see stayVisible
+}
 
-	owned     bool // an ordinary user looks into a user namespace that he owns, see stayVisible
+// processCompiler writes a process's operations. What it has besides the two is
+// what the next operations must know of earlier ones.
+type processCompiler struct {
+	*program
+	plan *processPlan
+
+	preserved preserved
+	listener  int  // the start socket, if the process waits for start
+	proc      int  // the host's procfs, where there are labels to set
 	scheduled bool // see schedule
 	nofile    addr // the limit on descriptors that the caller had
-	proc      int  // the host's procfs in the stub, where there are labels to set
 
-	outside addr // not 0 there: wait for the parent to move us into the cgroup
-	forks   bool // the program forks on its way: only the child joins the cgroup
-	born    bool // that fork is written
-	birth   int  // the v2 cgroup in the stub, where the child of that fork is born, or 0
+	forks bool // the program forks on its way: only the child joins the cgroup
+	born  bool // that fork is written
+	birth int  // the v2 cgroup where the child of that fork is born, or 0
 
 	pty  any    // the terminal's slave
-	cwd  addr   // where the working directory's name is written
 	keep uint64 // capabilities kept until the filter is loaded
 	conn call   // the connection of who called start, if errors go there
 	peer any    // whom they go to, from handOver on
 }
 
 // become turns the stub into the process as far as that goes without an execve.
-func (c *processPlan) become(exe string) {
-	p := c.process
+func (c *processCompiler) become(exe string) {
+	p := c.plan.process
 	c.sessionKeyring()
 	if p.Terminal {
 		c.takeTerminal()
 	} else {
-		c.ownStdio(c.files, p.User.UID)
+		c.ownStdio(p.User.UID)
 	}
 	c.label()
 	c.settle()
@@ -62,10 +66,10 @@ func (c *processPlan) become(exe string) {
 	again := c.enterCwd(p.Cwd)
 	// Without no_new_privs a filter is loaded only by who has CAP_SYS_ADMIN;
 	// the filter comes last, so that capability stays until then.
-	if c.seccomp != nil && !p.NoNewPrivileges {
+	if c.plan.seccomp != nil && !p.NoNewPrivileges {
 		c.keep = 1 << unix.CAP_SYS_ADMIN
 	}
-	c.identity(p.User, c.caps, c.keep)
+	c.identity(p.User, c.plan.caps, c.keep)
 	c.stayVisible()
 	if p.NoNewPrivileges {
 		c.at("set no_new_privs")
@@ -86,9 +90,9 @@ func (c *processPlan) become(exe string) {
 
 // spendPrivileges does what only the host's root may do, and root of the user
 // namespace that is entered next may not.
-func (c *processPlan) spendPrivileges() {
+func (c *processCompiler) spendPrivileges() {
 	c.schedule(true)
-	c.raiseLimits(c.process.Rlimits)
+	c.raiseLimits(c.plan.process.Rlimits)
 }
 
 // identity becomes the user of the process. The capabilities in keep stay
@@ -190,10 +194,10 @@ func (p *program) enterCwd(cwd string) (again func()) {
 // ownStdio gives pipes and terminals on 0, 1 and 2 to the user, who may want to
 // open /dev/stdout again. Never a device that others share (/dev/null!), and
 // never a file, which keeps the owner it has.
-func (p *program) ownStdio(fds []uintptr, uid uint32) {
+func (p *program) ownStdio(uid uint32) {
 	p.at("change the owner of stdio")
-	for n, fd := range fds[:3] {
-		st, err := p.facts.stdio(fd)
+	for n, d := range p.begins[:3] {
+		st, err := p.facts.stdio(d.fd)
 		if err != nil || st.Uid == uid {
 			continue
 		}
@@ -207,11 +211,11 @@ func (p *program) ownStdio(fds []uintptr, uid uint32) {
 // has just been opened. TIOCGPTPEER takes no path, and fails on anything that
 // is not a terminal's master: nothing the image has under these names is
 // trusted.
-func (c *processPlan) newTerminal(master call) call {
+func (c *processCompiler) newTerminal(master call) call {
 	c.call(unix.SYS_IOCTL, master, unix.TIOCSPTLCK, c.words(0))
 	c.pty = c.call(unix.SYS_IOCTL, master, unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
-	c.call(unix.SYS_FCHOWN, c.pty, uint64(c.process.User.UID), -1)
-	if size := c.process.ConsoleSize; size != nil {
+	c.call(unix.SYS_FCHOWN, c.pty, uint64(c.plan.process.User.UID), -1)
+	if size := c.plan.process.ConsoleSize; size != nil {
 		var ws [8]byte
 		binary.NativeEndian.PutUint16(ws[0:], uint16(size.Height))
 		binary.NativeEndian.PutUint16(ws[2:], uint16(size.Width))
@@ -221,8 +225,8 @@ func (c *processPlan) newTerminal(master call) call {
 }
 
 // cleanStart undoes what the caller's process may have left in us, and ties
-// the init's life to the parent's until placeArmed.
-func (c *processPlan) cleanStart() {
+// the init's life to the parent's until syncArmed.
+func (c *processCompiler) cleanStart() {
 	c.at("prepare")
 	c.dieWithParent()
 	c.closeOthers()
@@ -243,8 +247,8 @@ func (c *processPlan) cleanStart() {
 // stayVisible lets an ordinary user look into the init that he has started: he
 // lacks CAP_SYS_PTRACE over it until its execve. Nobody else is in the user
 // namespace yet, and who is in another may not look into this one.
-func (c *processPlan) stayVisible() {
-	if c.owned {
+func (c *processCompiler) stayVisible() {
+	if c.plan.owned {
 		c.call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 1, 0, 0, 0)
 	}
 }
@@ -255,29 +259,18 @@ func (p *program) dieWithParent() {
 	p.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uint64(unix.SIGKILL), 0, 0, 0)
 }
 
-// sendDescriptor reports a place, with a descriptor in the message.
-func (p *program) sendDescriptor(fd any, place uint64) {
-	// struct cmsghdr {len, level, type} and the number, which is stored there
-	// as a 64-bit result: the padding takes the upper half.
-	control := p.words(20, uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32, 0)
-	p.call(unix.SYS_DUP, fd).into(control + 16)
-	iov := p.words(uint64(p.words(0, place)), 16)
-	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 24, 0)
-	p.call(unix.SYS_SENDMSG, syncFD, msg, 0)
-}
-
 // sessionKeyring gives the container a session keyring of its own: the
 // caller's may hold keys that are not its business.
-func (c *processPlan) sessionKeyring() {
-	if !c.newKeyring {
+func (c *processCompiler) sessionKeyring() {
+	if !c.plan.newKeyring {
 		return
 	}
 	c.at("make a session keyring")
-	c.call(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, "_ses."+c.id).ignore(unix.ENOSYS, unix.EPERM, unix.EDQUOT)
+	c.call(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, "_ses."+c.plan.id).ignore(unix.ENOSYS, unix.EPERM, unix.EDQUOT)
 }
 
 // takeTerminal makes the terminal 0, 1 and 2, and the session's own.
-func (c *processPlan) takeTerminal() {
+func (c *processCompiler) takeTerminal() {
 	c.at("take the terminal")
 	for fd := range 3 {
 		c.call(unix.SYS_DUP3, c.pty, fd, 0)
@@ -287,7 +280,7 @@ func (c *processPlan) takeTerminal() {
 
 // execute becomes the process. Errors go to who called start, where that is
 // another than the parent.
-func (c *processPlan) execute(exe string, env []string) {
+func (c *processCompiler) execute(exe string, env []string) {
 	var failures []failure
 	failing := func(what string, op call) {
 		f := failure{what: what, at: new(label)}
@@ -296,18 +289,18 @@ func (c *processPlan) execute(exe string, env []string) {
 	}
 	c.handOver(failing)
 	failing("set RLIMIT_NOFILE", c.ownFileLimit())
-	argv, envp := c.strs(c.process.Args), c.strs(lastOfEach(env))
+	argv, envp := c.strs(c.plan.process.Args), c.strs(lastOfEach(env))
 	rest := func() {
 		if c.keep != 0 {
-			failing("set capabilities", c.capset(c.caps.effective, c.caps.permitted, c.caps.inheritable))
+			failing("set capabilities", c.capset(c.plan.caps.effective, c.plan.caps.permitted, c.plan.caps.inheritable))
 		}
 		failing(execStep+strconv.Quote(exe), c.call(unix.SYS_EXECVE, exe, argv, envp))
 	}
 	next := rest
-	if c.seccomp != nil {
-		load := c.loadSeccomp(c.seccomp)
+	if c.plan.seccomp != nil {
+		load := c.loadSeccomp(c.plan.seccomp)
 		failing("load the seccomp filter", load)
-		if c.seccomp.notify {
+		if c.plan.seccomp.notify {
 			next = func() { c.handListener(load, failing, rest) }
 		}
 	}
@@ -352,12 +345,12 @@ func (p *program) loadSeccomp(f *seccompFilter) call {
 	return p.call(unix.SYS_SECCOMP, setModeFilter, f.flags, p.words(uint64(len(f.prog)), uint64(code)))
 }
 
-// checkCwd looks at the name of the working directory, once the stub has
+// checkCwd looks at the name of the working directory, once the process has
 // written it. CVE-2024-21626: one outside the root, reached through a descriptor
 // or a mount that slipped in, has no name that begins with a slash.
-func (c *processPlan) checkCwd() error {
-	if c.view(c.cwd, 1)[0] != '/' {
-		return fmt.Errorf("chdir to cwd (%q) set in config.json failed: it is outside the rootfs", c.process.Cwd)
+func (p *program) checkCwd(cwd string) error {
+	if p.view(p.cwd, 1)[0] != '/' {
+		return fmt.Errorf("chdir to cwd (%q) set in config.json failed: it is outside the rootfs", cwd)
 	}
 	return nil
 }

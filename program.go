@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"unsafe"
 
@@ -55,20 +56,43 @@ type op struct {
 
 const opSize = uint64(unsafe.Sizeof(op{}))
 
-// program is the memory and its two fill marks.
+// program is the memory and its two fill marks, and the descriptors that the
+// process begins with.
 type program struct {
-	mem   []byte
-	ops   int
-	data  int
-	names []string // by operation: the step that an error message names
-	step  string
-	onErr uint64 // where unexpected errors lead from now on
-	facts *hostFacts
+	memory int    // a memfd
+	mem    []byte // our view of it
+	ops    int
+	data   int
+	names  []string // by operation: the step that an error message names
+	step   string
+	onErr  uint64 // where unexpected errors lead from now on
+	facts  *hostFacts
+	begins []descriptor // by number
+
+	// Words that both sides use while the program runs; 0: it has none.
+	outside addr // not 0 there: the process waits to be moved into its cgroup
+	sibling addr // the pid of the child that has taken its place
+	cwd     addr // the name of its working directory
 
 	// What only a listing shows:
+	listed   bool // the program never runs: no descriptor is opened for it
 	sections []programSection
 	labels   map[addr]string // words that the parent writes, by name
 }
+
+// descriptor is one that the process begins with.
+type descriptor struct {
+	fd   int // here; -1: none, the number stays closed
+	name string
+	lent bool // it was opened for the process alone
+}
+
+// Descriptors that every program has, after 0, 1 and 2.
+const (
+	programFD = 3
+	syncFD    = 4
+	firstFD   = 5
+)
 
 // programSection is a part of the program, to the beginning of the next.
 type programSection struct {
@@ -97,17 +121,105 @@ type addr uint64
 // valueAt stands, as an argument, for the value at an address at that time.
 type valueAt addr
 
-// newProgram lays out a program in mem, which is zero. Its first two
-// operations are the default end of all errors: tell the parent, and exit.
-func newProgram(mem []byte) *program {
-	p := &program{mem: mem, data: dataOffset, facts: thisHost(), labels: map[addr]string{}}
+// newProgram makes an empty program for a process with these descriptors as 0, 1
+// and 2. Its first two operations are the default end of all errors: tell the
+// parent, and exit.
+func newProgram(facts *hostFacts, stdin, stdout, stderr int) (*program, error) {
+	memory, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("memfd_create", err))
+	}
+	p := &program{memory: memory, data: dataOffset, facts: facts, labels: map[addr]string{}}
+	if err := unix.Ftruncate(memory, programSize); err != nil {
+		p.close()
+		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("ftruncate", err))
+	}
+	if p.mem, err = unix.Mmap(memory, 0, programSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		p.close()
+		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("mmap", err))
+	}
+	p.begins = []descriptor{{fd: stdin, name: "stdin"}, {fd: stdout, name: "stdout"}, {fd: stderr, name: "stderr"}, {fd: memory, name: "program"}, {fd: -1, name: "parent"}}
 	p.section("the end of all errors")
 	p.step = "report"
 	p.call(unix.SYS_WRITE, syncFD, addr(errnoAddr), 16)
 	p.call(unix.SYS_EXIT_GROUP, 1)
 	p.onErr = p.opAddr(0)
 	p.header().entry = p.opAddr(p.ops)
-	return p
+	return p, nil
+}
+
+// listedProgram is one for a listing. Its descriptors are numbers and names.
+func listedProgram(facts *hostFacts) (*program, error) {
+	p, err := newProgram(facts, 0, 1, 2)
+	if err == nil {
+		p.listed = true
+	}
+	return p, err
+}
+
+// close gives the memory back here. A process that runs the program has its own.
+func (p *program) close() {
+	if p.mem != nil {
+		unix.Munmap(p.mem)
+		p.mem = nil
+	}
+	if p.memory >= 0 {
+		unix.Close(p.memory)
+		p.memory = -1
+	}
+	p.closeLent()
+}
+
+// inherit gives the process a descriptor and returns its number there. What says
+// what it is.
+func (p *program) inherit(fd int, what string) int {
+	p.begins = append(p.begins, descriptor{fd: fd, name: what})
+	return len(p.begins) - 1
+}
+
+// lend gives the process a descriptor that is opened for it alone and closed here
+// once it runs. A listing does without: it has the number and the name.
+func (p *program) lend(what string, open func() (int, error)) (int, error) {
+	if p.listed {
+		return p.inherit(-1, what), nil
+	}
+	fd, err := open()
+	if err != nil {
+		return 0, err
+	}
+	p.begins = append(p.begins, descriptor{fd, what, true})
+	return len(p.begins) - 1, nil
+}
+
+func (p *program) closeLent() {
+	for i := range p.begins {
+		if d := &p.begins[i]; d.lent {
+			unix.Close(d.fd)
+			d.fd, d.lent = -1, false
+		}
+	}
+}
+
+// nameOf is what a listing calls a descriptor: its number, and what it is.
+func (p *program) nameOf(fd int) string { return fmt.Sprintf("%d<%s>", fd, p.begins[fd].name) }
+
+// slot stands in a listing for a text that is known only later.
+func slot(name string) string { return slotMark + name + slotMark }
+
+const slotMark = "\x01"
+
+// environ is runh's own environment.
+func (p *program) environ() []string {
+	if p.listed {
+		return []string{slot("the environment of runh")}
+	}
+	return os.Environ()
+}
+
+// closeOthers closes what the process has not been given on purpose: the image
+// of the interpreter, and what the caller has left open.
+func (p *program) closeOthers() {
+	p.call(unix.SYS_CLOSE_RANGE, len(p.begins), uint64(^uint32(0)), 0)
 }
 
 func (p *program) header() *header { return (*header)(unsafe.Pointer(&p.mem[0])) }
@@ -252,6 +364,9 @@ func (p *program) words(w ...uint64) addr {
 	return a
 }
 
+// word is a word of the memory, which the process may have written.
+func (p *program) word(a addr) uint64 { return binary.NativeEndian.Uint64(p.view(a, 8)) }
+
 // view is the parent's view of n bytes of the shared memory.
 func (p *program) view(a addr, n int) []byte {
 	off := int(a - programBase)
@@ -358,9 +473,39 @@ func (p *program) refuse(format string, args ...any) {
 
 const refusal = "\x00" // begins the name of a step that is a whole sentence
 
-// report tells the parent that the program has come to a place.
-func (p *program) report(place uint64) {
-	p.call(unix.SYS_WRITE, syncFD, p.words(0, place), 16)
+// report tells the parent that the program has come to a synchronisation point.
+func (p *program) report(point syncPoint) {
+	p.call(unix.SYS_WRITE, syncFD, p.words(0, uint64(point)), 16)
+}
+
+// sendDescriptor reports a point, with a descriptor in the message.
+func (p *program) sendDescriptor(fd any, point syncPoint) {
+	// struct cmsghdr {len, level, type} and the number, which is stored there
+	// as a 64-bit result: the padding takes the upper half.
+	control := p.words(20, uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32, 0)
+	p.call(unix.SYS_DUP, fd).into(control + 16)
+	iov := p.words(uint64(p.words(0, uint64(point))), 16)
+	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 24, 0)
+	p.call(unix.SYS_SENDMSG, syncFD, msg, 0)
+}
+
+// receiveFiles takes up to n descriptors that the parent sends in one message.
+// They lie side by side, 32 bits each; the kernel reads a descriptor from the
+// lower half of an argument, so each has an address. What does not come is -1.
+func (p *program) receiveFiles(n int) []valueAt {
+	size := 16 + (4*n+7)&^7
+	control := p.alloc(size + 8)
+	for i := 16; i < size+8; i++ {
+		p.view(control, size+8)[i] = 0xff
+	}
+	iov := p.words(uint64(p.alloc(8)), 8)
+	msg := p.words(0, 0, uint64(iov), 1, uint64(control), uint64(size), 0)
+	p.call(unix.SYS_RECVMSG, syncFD, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
+	fds := make([]valueAt, n)
+	for i := range fds {
+		fds[i] = valueAt(control + addr(16+4*i))
+	}
+	return fds
 }
 
 // await waits for the parent's word, and exits if the parent is gone.

@@ -13,17 +13,17 @@ import (
 )
 
 // rootfs writes the operations on a root file system. Its descriptor in the
-// stub has a fixed number, so that everything above it can be closed in one go.
+// init has a fixed number, so that everything above it can be closed in one go.
 type rootfs struct {
-	*stub
-	fd       int      // the root, in the stub
+	*program
+	fd       int      // the root, in the init
 	host     int      // the same directory, here: only for reading names
-	null     int      // the host's /dev/null, in the stub
+	null     int      // the host's /dev/null, in the init
 	self     addr     // what the root is, see identify;
 	seen     addr     // and what the last target was
 	empty    int      // the number that an empty tmpfs gets, once a directory is masked,
 	nothing  addr     // where it is then written: -1 until then
-	tty      int      // the terminal's slave, in the stub, if there is one
+	tty      int      // the terminal's slave, in the init, if there is one
 	hostPids bool     // the container has no pid namespace of its own
 	above    int      // descriptors from here on are short-lived
 	recycled int      // how many operations there were when they were last closed
@@ -101,7 +101,7 @@ func (r *rootfs) setattr(fd any, set, clear uint64, propagation uintptr) call {
 }
 
 // mount writes one mount. The error is about the request; what the kernel
-// says comes back from the stub.
+// says comes back from the init.
 func (r *rootfs) mount(m *mountRequest) error {
 	what := m.fstype
 	if m.bind {
@@ -169,7 +169,7 @@ func (r *rootfs) freshMount(m *mountRequest, proc bool) {
 	fd := r.alloc(8)
 	r.targetInto(fd, m.dest, true, resolve, func() {
 		if m.looksBelow() {
-			r.sendDescriptor(valueAt(fd), placeOf(placeCovered, m.index))
+			r.sendDescriptor(valueAt(fd), syncCovered.ofMount(m.index))
 			r.await()
 		}
 	})

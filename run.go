@@ -62,7 +62,7 @@ func (c *creation) attached(g *globals, keep bool) error {
 		c.master = -1
 	}
 	runtime.UnlockOSThread() // the init no longer depends on this thread
-	g.signals.forProcess(c.child, t)
+	g.signals.forProcess(c.child(), t)
 	ready, err := c.expectReady()
 	told := make(chan bool)
 	if err == nil {
@@ -70,16 +70,16 @@ func (c *creation) attached(g *globals, keep bool) error {
 	}
 	if err == nil {
 		if ready != nil {
-			go func() { ready.wait(c.child, os.Getpid()); close(told) }()
+			go func() { ready.wait(c.child(), os.Getpid()); close(told) }()
 			defer func() { <-told }()
 		}
 		// Others may look at, signal or delete the container meanwhile.
 		c.container.close()
 		c.finishTemplate(g)
 	} else {
-		unix.Kill(c.child, unix.SIGKILL)
+		unix.Kill(c.child(), unix.SIGKILL)
 	}
-	status := waitFor(c.child)
+	status := waitFor(c.child())
 	if t != nil {
 		t.end()
 	}

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// programOf reads the program in a stub's memory. What a memory has no room for, the names, it takes from the listed one.
+// programOf reads the program in a process's memory. What a memory has no room for, the names, it takes from the listed one.
 func programOf(t *testing.T, pid int, listed *program) *program {
 	t.Helper()
 	mem, err := unix.Mmap(-1, 0, programSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
@@ -39,7 +39,7 @@ func programOf(t *testing.T, pid int, listed *program) *program {
 			t.Fatalf("the memory of process %d: %v", pid, err)
 		}
 	}
-	p := &program{mem: mem, names: listed.names, sections: listed.sections, labels: listed.labels}
+	p := &program{mem: mem, names: listed.names, sections: listed.sections, labels: listed.labels, begins: listed.begins}
 	for p.op(p.ops).result != 0 {
 		p.ops++
 	}
@@ -52,7 +52,7 @@ func compareListing(t *testing.T, c *creation, pid int, known *strings.Replacer)
 	if err := c.readBundle(); err != nil {
 		t.Fatal(err)
 	}
-	c.init.cgroup = c.expectCgroup()
+	c.plan.cgroup = c.expectCgroup()
 	g, err := c.explainGuest()
 	if err != nil {
 		t.Fatal(err)
@@ -60,22 +60,22 @@ func compareListing(t *testing.T, c *creation, pid int, known *strings.Replacer)
 	if g != nil {
 		defer g.close()
 	}
-	c.init.namespaces = readNamespaces(c.spec.Linux.Namespaces)
-	done, err := c.compile(g)
-	defer done()
+	c.plan.namespaces = readNamespaces(c.spec.Linux.Namespaces)
+	compiler, err := c.compile(g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	comparePrograms(t, c.init.stub, programOf(t, pid, c.init.program), known)
+	defer compiler.close()
+	comparePrograms(t, compiler.program, programOf(t, pid, compiler.program), known)
 }
 
-func comparePrograms(t *testing.T, listed *stub, real *program, known *strings.Replacer) {
+func comparePrograms(t *testing.T, listed, real *program, known *strings.Replacer) {
 	t.Helper()
 	if real.ops != listed.ops {
 		t.Errorf("the process runs %d calls, listed are %d", real.ops, listed.ops)
 	}
 	real.ops = min(real.ops, listed.ops)
-	want, got := newLister(real, listed.given, false).part("", ""), newLister(listed.program, listed.given, false).part("", "")
+	want, got := newLister(real, false).part("", ""), newLister(listed, false).part("", "")
 	line := func(c listingCall) string {
 		return known.Replace(fmt.Sprintf("%d %s(%s)%s", c.Number, c.Call, strings.Join(c.Arguments, ", "), c.ends()))
 	}
@@ -123,7 +123,7 @@ func TestListingIsWhatRuns(t *testing.T) {
 			c := r.sh("exit 0", x.edits...)
 			c.create()
 			facts := thisHost()
-			facts.stdio = func(uintptr) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFIFO}, nil } // as create has
+			facts.stdio = func(int) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFIFO}, nil } // as create has
 			plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json", systemdCgroup: rtSystemd()}, facts: facts, opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
 			compareListing(t, plan, c.pid, knownShell)
 			c.start()
@@ -143,7 +143,7 @@ func TestListingIsWhatRunsHermit(t *testing.T) {
 	r.must(err)
 	pid, err := strconv.Atoi(strings.Fields(string(children))[0])
 	r.must(err)
-	plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json"}, facts: thisHost(), child: os.Getpid(), opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
+	plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json"}, facts: thisHost(), first: os.Getpid(), opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
 	self, err := filepath.EvalSymlinks(r.bin)
 	r.must(err)
 	compareListing(t, plan, pid, strings.NewReplacer(strconv.Quote(self), "<runh>", " to <argv, from create or start>", "", "<argv, from create or start>", "[]"))
@@ -191,17 +191,18 @@ func TestListingIsWhatRunsExec(t *testing.T) {
 		}
 	}
 	facts := thisHost()
-	facts.stdio = func(uintptr) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFCHR}, nil } // /dev/null
+	facts.stdio = func(int) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFCHR}, nil } // /dev/null
 	plan, err := planProgram(&globals{root: r.root, systemdCgroup: rtSystemd()}, &explainOptions{bundle: c.dir}, facts)
 	r.must(err)
 	plan.opts.id = c.id
-	plan.init.cgroup, plan.init.namespaces = plan.expectCgroup(), readNamespaces(plan.spec.Linux.Namespaces)
+	plan.plan.cgroup, plan.plan.namespaces = plan.expectCgroup(), readNamespaces(plan.spec.Linux.Namespaces)
 	e := newExecution(execOptions{process: process})
-	e.process, err = e.opts.readProcess(plan.spec.Process)
+	e.plan.process, err = e.opts.readProcess(plan.spec.Process)
 	r.must(err)
-	r.must(plan.compileProcess(e))
-	defer e.close()
-	comparePrograms(t, e.stub, programOf(t, pid, e.program), knownShell)
+	program, err := plan.compileProcess(e)
+	r.must(err)
+	defer program.close()
+	comparePrograms(t, program, programOf(t, pid, program), knownShell)
 	for range 2 { // the container's connection, and exec's
 		conn, _, err := unix.Accept4(agent, unix.SOCK_CLOEXEC)
 		r.must(err)
@@ -231,7 +232,7 @@ func TestExplainProgram(t *testing.T) {
 	cmd := exec.Command(bin, "explain", "--program", "--bundle", c.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	user := r.doCmd(cmd).ok().out
-	for _, want := range []string{"=== the container's init ===", "unshare(CLONE_NEWUSER)", "== placeUser: the parent writes the id maps", "execve(<executable>, "} {
+	for _, want := range []string{"=== the container's init ===", "unshare(CLONE_NEWUSER)", "== syncUser: the parent writes the id maps", "execve(<executable>, "} {
 		if !strings.Contains(user, want) {
 			t.Errorf("of an ordinary user the listing lacks %q", want)
 		}

@@ -24,28 +24,28 @@ import (
 // process bound for one is scheduled before it enters, unless the policy would
 // not live through the forks on the way; any other late, when nothing of the
 // set-up is left to run with a priority that is the process's.
-func (c *processPlan) schedule(entering bool) {
-	if c.scheduled || entering && !schedulerForks(c.process.Scheduler) {
+func (c *processCompiler) schedule(entering bool) {
+	if c.scheduled || entering && !schedulerForks(c.plan.process.Scheduler) {
 		return
 	}
 	c.scheduled = true
-	if s := c.process.Scheduler; s != nil {
+	if s := c.plan.process.Scheduler; s != nil {
 		c.at("set the scheduler to %s, nice %d, priority %d%s", s.Policy, s.Nice, s.Priority, c.deadlineNote())
 		c.call(unix.SYS_SCHED_SETATTR, 0, schedulerAttr(c.program, s), 0)
 	}
-	if io := c.process.IOPriority; io != nil {
+	if io := c.plan.process.IOPriority; io != nil {
 		c.at("set the I/O priority to %s, %d", io.Class, io.Priority)
 		c.call(unix.SYS_IOPRIO_SET, ioprioProcess, 0, ioprioClass(io.Class)<<ioprioClassShift|io.Priority)
 	}
 }
 
 // deadlineNote is what EPERM does not say: a deadline task must be allowed all CPUs of its root domain (sched_setattr(2)).
-func (c *processPlan) deadlineNote() string {
-	if c.process.Scheduler.Policy != specs.SchedDeadline || c.linux == nil || c.linux.Resources == nil ||
-		c.linux.Resources.CPU == nil || c.linux.Resources.CPU.Cpus == "" {
+func (c *processCompiler) deadlineNote() string {
+	if c.plan.process.Scheduler.Policy != specs.SchedDeadline || c.plan.linux == nil || c.plan.linux.Resources == nil ||
+		c.plan.linux.Resources.CPU == nil || c.plan.linux.Resources.CPU.Cpus == "" {
 		return ""
 	}
-	return fmt.Sprintf(": process scheduler can't be used together with AllowedCPUs %q", c.linux.Resources.CPU.Cpus)
+	return fmt.Sprintf(": process scheduler can't be used together with AllowedCPUs %q", c.plan.linux.Resources.CPU.Cpus)
 }
 
 // linux/ioprio.h
@@ -167,8 +167,8 @@ func checkScheduling(p *specs.Process, where string) error {
 
 // startOn binds this thread, and so the process that it starts, to the CPUs of
 // execCPUAffinity.initial: until the process has come to the container's cgroup.
-func (c *processPlan) startOn() error {
-	a := c.process.ExecCPUAffinity
+func (p *processPlan) startOn() error {
+	a := p.process.ExecCPUAffinity
 	if a == nil || a.Initial == "" {
 		return nil
 	}
@@ -201,8 +201,8 @@ const maxCPUs = 8192
 
 // runOn binds an exec'd process to the CPUs of execCPUAffinity.final, in its cgroup. Without final it stays on those of
 // initial, and without both it has all.
-func (c *processPlan) runOn() {
-	a := c.process.ExecCPUAffinity
+func (c *processCompiler) runOn() {
+	a := c.plan.process.ExecCPUAffinity
 	switch {
 	case a == nil || a.Initial == "" && a.Final == "":
 		c.runOnAll()
@@ -217,8 +217,8 @@ func (c *processPlan) runOn() {
 
 // domain writes what the whole container has: personality and memory policy.
 // They are the process's own, so exec sets them too.
-func (c *processPlan) domain() {
-	if p := c.linux.Personality; p != nil {
+func (c *processCompiler) domain() {
+	if p := c.plan.linux.Personality; p != nil {
 		c.at("set the personality to %s", p.Domain)
 		domain := 0
 		if p.Domain == specs.PerLinux32 {
@@ -226,7 +226,7 @@ func (c *processPlan) domain() {
 		}
 		c.call(unix.SYS_PERSONALITY, domain)
 	}
-	if m := c.linux.MemoryPolicy; m != nil {
+	if m := c.plan.linux.MemoryPolicy; m != nil {
 		c.at("set the memory policy to %s of nodes %q", m.Mode, m.Nodes)
 		mode, _ := memoryPolicyMode(m) // checked
 		nodes, _ := numberList(m.Nodes)

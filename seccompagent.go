@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenerSize is the size of the message: no error, placeListener, and then
+// listenerSize is the size of the message: no error, syncListener, and then
 // the control message once more, which ends with the descriptor's number.
 const listenerSize = 40
 
@@ -28,7 +28,7 @@ const listenerSize = 40
 // Where the filter does not let sendmsg pass, only the number goes over, by a
 // write: a profile that notifies of writes is refused. From here to the execve
 // there is no jump, for that would be a system call too.
-func (c *processPlan) handListener(load call, failing func(string, call), rest func()) {
+func (c *processCompiler) handListener(load call, failing func(string, call), rest func()) {
 	peer := c.peer
 	answered := func() {
 		// End of file: who should tell the agent is gone. A filter that refuses
@@ -36,10 +36,10 @@ func (c *processPlan) handListener(load call, failing func(string, call), rest f
 		c.call(unix.SYS_READ, peer, c.alloc(8), 8).ignoreAll().ifZero(&label{addr: c.opAddr(1)})
 		rest()
 	}
-	message := c.words(0, placeListener, 20, uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32, 0)
+	message := c.words(0, uint64(syncListener), 20, uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32, 0)
 	load.into(message + 32)
 	var denied label
-	if !notifies(c.linux.Seccomp, "sendmsg") {
+	if !notifies(c.plan.linux.Seccomp, "sendmsg") {
 		iov := c.words(uint64(message), listenerSize)
 		c.call(unix.SYS_SENDMSG, peer, c.words(0, 0, uint64(iov), 1, uint64(message+16), 24, 0), 0).orElse(&denied)
 		answered()
@@ -55,18 +55,21 @@ func notifies(s *specs.LinuxSeccomp, name string) bool {
 	})
 }
 
-// listenerMessage reads what handListener sent: the descriptor that came with
-// the message, or else (-1) the one of that number in the process.
-func listenerMessage(msg []byte, received, pid int) (int, error) {
-	if received >= 0 {
-		return received, nil
+// listener is what handListener has sent: the descriptor that came with the
+// message, or else the one of that number in the process.
+func (s *session) listener(pid int) (int, error) {
+	if fd := s.take(); fd >= 0 {
+		return fd, nil
+	}
+	if len(s.message) < listenerSize {
+		return -1, errInitDied
 	}
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return -1, errNotRunning
 	}
 	defer unix.Close(pidfd)
-	fd, err := unix.PidfdGetfd(pidfd, int(binary.NativeEndian.Uint64(msg[32:])), 0)
+	fd, err := unix.PidfdGetfd(pidfd, int(binary.NativeEndian.Uint64(s.message[32:])), 0)
 	if err != nil {
 		return -1, fmt.Errorf("take the seccomp listener from process %d: %w", pid, err)
 	}

@@ -44,16 +44,16 @@ func (c *creation) planShareJail(plan *sharePlan) (*shareJail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("virtiofsd's seccomp filter: %w", err)
 	}
-	j := &shareJail{plan: plan, seccomp: &filter, at: c.init.rootfs}
-	if c.init.listed {
+	j := &shareJail{plan: plan, seccomp: &filter, at: c.plan.rootfs}
+	if c.compiler.listed {
 		j.hidden = []string{slot("each mount of a file system of the kernel")}
 		return j, nil
 	}
-	mounts, err := readMountinfo(c.child)
+	mounts, err := readMountinfo(c.child())
 	if err != nil {
 		return nil, err
 	}
-	j.hidden, err = kernelMounts(mounts, c.init.rootfs)
+	j.hidden, err = kernelMounts(mounts, c.plan.rootfs)
 	return j, err
 }
 
@@ -94,7 +94,7 @@ const shareRoom = 32
 
 // takeShare copies the rootfs's mounts, and makes the socket: on a file system that nobody else can see,
 // so that nobody else can connect.
-func (c *initPlan) takeShare(j *shareJail) {
+func (c *initCompiler) takeShare(j *shareJail) {
 	c.at("copy the mounts for the share")
 	tree := c.alloc(8)
 	c.call(unix.SYS_OPEN_TREE, c.root.fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).into(tree)

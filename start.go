@@ -134,28 +134,22 @@ func (c *container) letGo(g *globals, spec *specs.Spec) error {
 	if c.Kind == "hermit" {
 		return c.letGuestGo()
 	}
-	s, err := c.askKeeper("")
+	conn, err := c.askKeeper("")
 	if err != nil {
 		return errors.New("cannot start a container that has stopped")
 	}
-	defer unix.Close(s)
-	if _, err := c.signals.await(time.Time{}, s); err != nil {
-		return err
-	}
-	msg, received, err := receiveMessage(s)
-	if err == nil && len(msg) == listenerSize && binary.NativeEndian.Uint64(msg) == 0 {
-		if err = c.passListener(spec, s, msg, received); err != nil {
+	s := &session{socket: conn, received: -1, signals: c.signals}
+	defer s.close()
+	err = s.drive(handlers{syncListener: func(int) error {
+		listener, err := s.listener(c.Pid)
+		if err != nil {
 			return err
 		}
-		if _, err := c.signals.await(time.Time{}, s); err != nil {
-			return err
-		}
-		msg, _, err = receiveMessage(s)
-	}
-	err = heard(msg, err)
+		return c.informAgent(spec.Linux.Seccomp, specs.StateCreated, c.Pid, listener)
+	}}, syncEnd)
 	var step *stepError
 	if errors.As(err, &step) && strings.HasPrefix(step.step, execStep) {
-		return c.refusedProgram(g, s, step)
+		return c.refusedProgram(g, conn, step)
 	}
 	return err
 }
@@ -237,18 +231,4 @@ func heard(msg []byte, err error) error {
 	}
 	// The init's: an errno, and what it was about.
 	return &stepError{string(msg[8:]), unix.Errno(binary.NativeEndian.Uint64(msg))}
-}
-
-// passListener brings the listener to the agent, and lets the init go on.
-func (c *container) passListener(spec *specs.Spec, s int, msg []byte, received int) error {
-	listener, err := listenerMessage(msg, received, c.Pid)
-	if err != nil {
-		return err
-	}
-	if err := c.informAgent(spec.Linux.Seccomp, specs.StateCreated, c.Pid, listener); err != nil {
-		return err
-	}
-	var word [8]byte
-	_, err = unix.Write(s, word[:])
-	return err
 }

@@ -49,7 +49,7 @@ type volume struct {
 // from the volumes is no reason to fail: what stands in its way is a warning. root is the container's.
 func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv, root int) (*sharePlan, error) {
 	mode := firstWord(o.settings.share, o.config.share, "auto")
-	volumes := userVolumes(c.init.mounts)
+	volumes := userVolumes(c.plan.mounts)
 	home := mode == "auto" && !slices.Contains(volumes, volume{imageHome, true}) && filesIn(root, imageHome)
 	if mode == "none" || mode == "auto" && len(volumes) == 0 && !home {
 		return nil, nil
