@@ -88,8 +88,8 @@ func (c *creation) atMounted() error {
 	if err != nil {
 		return c.explain(errInitDied)
 	}
-	c.Pid, c.StartTime = child, start
-	if err := c.Rdt.join(child); err != nil {
+	c.container.Pid, c.container.StartTime = child, start
+	if err := c.container.Rdt.join(child); err != nil {
 		return err
 	}
 	if c.spec.Hooks != nil {
@@ -145,17 +145,17 @@ func (c *creation) record() error { return c.recordAs(phaseCreated) }
 
 func (c *creation) recordAs(phase string) error {
 	if c.opts.consoleSocket != "" {
-		if err := sendMaster(c.signals, c.opts.consoleSocket, c.master); err != nil {
+		if err := sendMaster(c.container.signals, c.opts.consoleSocket, c.master); err != nil {
 			return err
 		}
 	}
 	if c.opts.pidfdSocket != "" {
-		if err := sendPidfd(c.signals, c.opts.pidfdSocket, c.child()); err != nil {
+		if err := sendPidfd(c.container.signals, c.opts.pidfdSocket, c.child()); err != nil {
 			return err
 		}
 	}
-	c.Phase, c.Losses, c.Holder = phase, c.g.losses, 0
-	if err := c.save(); err != nil {
+	c.container.Phase, c.container.Losses, c.container.Holder = phase, c.g.losses, 0
+	if err := c.container.save(); err != nil {
 		return err
 	}
 	if c.opts.pidFile != "" {
@@ -169,7 +169,7 @@ func (c *creation) recordAs(phase string) error {
 
 // arm lets the init live without us.
 func (c *creation) arm() error {
-	if c.Kind == "hermit" {
+	if c.container.Kind == "hermit" {
 		return nil // wakeKeeper has done it
 	}
 	if err := c.session.proceed(); err != nil {

@@ -20,12 +20,12 @@ import (
 
 // creation is a create under way. undo lists what has been made so far.
 type creation struct {
-	g     *globals
-	opts  createOptions
-	facts *hostFacts
-	*container
-	spec *specs.Spec
-	raw  []byte // config.json
+	g         *globals
+	opts      createOptions
+	facts     *hostFacts
+	container *container
+	spec      *specs.Spec
+	raw       []byte // config.json
 
 	plan     *initPlan     // what is decided,
 	compiler *initCompiler // the program made of it,
@@ -113,7 +113,7 @@ func (c *creation) rollback() {
 		c.undo = c.undo[:last]
 	}
 	if c.hooked {
-		c.runPoststop(c.g, c.spec)
+		c.container.runPoststop(c.g, c.spec)
 	}
 }
 
@@ -231,9 +231,9 @@ func (c *creation) claim() error {
 		return err
 	}
 	c.container = made
-	c.saved = c.from
+	c.container.saved = c.from
 	c.onFailure(func() {
-		c.uncover()
+		c.container.uncover()
 		c.container.remove()
 		c.container.close()
 	})
@@ -279,7 +279,7 @@ func (c *creation) makeBirthplace() error {
 		c.plan.cgroup.destroy()
 		c.plan.cgroup.unmake()
 	})
-	c.Cgroup = c.plan.cgroup.state() // what could be had, which record saves
+	c.container.Cgroup = c.plan.cgroup.state() // what could be had, which record saves
 	return nil
 }
 
@@ -326,11 +326,11 @@ func (c *creation) startInit() error {
 		return err
 	}
 	p.namespaces.built = c.facts.built(&p.namespaces, p.rootfs)
-	c.trees = treeMaker{plan: p, signals: c.signals}
+	c.trees = treeMaker{plan: p, signals: c.container.signals}
 	if err := c.compiler.writeInit(listenFDs()+min(c.opts.preserveFds, math.MaxInt32), &c.trees, c.listen); err != nil {
 		return err
 	}
-	c.session, err = startSession(program, c.signals, birth{p.bornIn(), p.cgroup, c.spec.Process.OOMScoreAdj, c.g.warnf})
+	c.session, err = startSession(program, c.container.signals, birth{p.bornIn(), p.cgroup, c.spec.Process.OOMScoreAdj, c.g.warnf})
 	if c.session != nil {
 		c.onFailure(func() {
 			c.session.end(killTime)
@@ -348,7 +348,7 @@ func (c *creation) listen() (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	name := fmt.Sprintf("/proc/self/fd/%d/start.sock", c.lock.Fd())
+	name := fmt.Sprintf("/proc/self/fd/%d/start.sock", c.container.lock.Fd())
 	err = unix.Bind(fd, &unix.SockaddrUnix{Name: name})
 	if err == nil {
 		err = unix.Listen(fd, 1)

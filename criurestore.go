@@ -31,7 +31,7 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 		c.claim,
 		c.makeBirthplace,
 		func() error { return c.criuRestore(o) },
-		func() error { return c.runPoststart(c.spec) },
+		func() error { return c.container.runPoststart(c.spec) },
 	); err != nil {
 		return err
 	}
@@ -43,15 +43,15 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 	if c.master >= 0 {
 		t = attachTerminal(c.master)
 	}
-	g.signals.relay(c.Pid, t)
-	status := waitFor(c.Pid)
+	g.signals.relay(c.container.Pid, t)
+	status := waitFor(c.container.Pid)
 	if t != nil {
 		t.end()
 	}
 	if o.keep {
 		return exitStatus(status)
 	}
-	again, err := openContainer(g, c.ID)
+	again, err := openContainer(g, c.container.ID)
 	if err == nil {
 		err = again.destroy(g, c.spec)
 	}
@@ -112,14 +112,14 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 			call.opts.message(criuCgroupRoot, m) // instead of the saved container's
 		}
 	}
-	call.signals = c.signals
+	call.signals = c.container.signals
 	// What criu has made so far is not left to it: its own end may come before its cleaning up.
 	c.onFailure(func() { c.plan.cgroup.killAll(unix.SIGKILL) })
 	call.started = func(pid int) error { return c.enterCgroups(pid, o.criu.manageCgroups == "ignore") }
 	call.notify = func(script string, pid, fd int) error { return c.hearCriu(script, pid, fd, kept) }
 	pid, err := call.run(c.g)
-	if err == nil && pid != c.Pid {
-		err = fmt.Errorf("criu restore: process %d is back, where it has announced %d, see %s", pid, c.Pid, call.log)
+	if err == nil && pid != c.container.Pid {
+		err = fmt.Errorf("criu restore: process %d is back, where it has announced %d, see %s", pid, c.container.Pid, call.log)
 	}
 	return err
 }
@@ -273,7 +273,7 @@ func (c *creation) enterCgroups(pid int, inherit bool) error {
 	if err := group.createRest(); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
-	c.Cgroup = group.state()
+	c.container.Cgroup = group.state()
 	if !inherit {
 		return nil
 	}
@@ -295,12 +295,12 @@ func (c *creation) hearCriu(script string, pid, fd int, kept map[string]uint64) 
 		c.master = fd
 		return nil
 	case "post-restore": // it is complete, and stands still
-		c.first, c.Pid = pid, pid
+		c.first, c.container.Pid = pid, pid
 		c.onFailure(func() {
 			c.plan.cgroup.killAll(unix.SIGKILL)
-			c.end()
+			c.container.end()
 		})
-		if c.StartTime, err = processStart(pid); err == nil {
+		if c.container.StartTime, err = processStart(pid); err == nil {
 			err = c.restrictMounts(kept)
 		}
 		if err == nil {
@@ -320,11 +320,11 @@ func (c *creation) hearCriu(script string, pid, fd int, kept map[string]uint64) 
 // from outside if another mount of its file system has the same ones. Of two read-only volumes the second could be
 // written otherwise.
 func (c *creation) restrictMounts(kept map[string]uint64) error {
-	mounts, err := readInsideMounts(c.Pid)
+	mounts, err := readInsideMounts(c.container.Pid)
 	if err != nil {
 		return err
 	}
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", c.Pid))
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", c.container.Pid))
 	if err != nil {
 		return err
 	}
@@ -369,7 +369,7 @@ func (c *creation) setNetwork() error {
 	if c.spec.Hooks == nil {
 		return nil
 	}
-	c.hooked, c.Pid = true, c.child()
+	c.hooked, c.container.Pid = true, c.child()
 	return c.runRuntimeHooks()
 }
 

@@ -51,8 +51,8 @@ func (c *creation) startGuest(g *guest, root int) error {
 			return c.explain(err)
 		}
 	}
-	c.Kind = "hermit"
-	c.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
+	c.container.Kind = "hermit"
+	c.container.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
 	for _, f := range files {
 		if err := c.session.send([]int{f.fd}); err != nil {
 			return c.explain(err)
@@ -64,12 +64,12 @@ func (c *creation) startGuest(g *guest, root int) error {
 		}
 	}
 	c.env = g.env
-	c.Hermit.Template = g.wish
+	c.container.Hermit.Template = g.wish
 	if g.from != nil {
-		c.Hermit.Incoming, c.Hermit.Printed = true, g.from.Console.Position
+		c.container.Hermit.Incoming, c.container.Hermit.Printed = true, g.from.Console.Position
 	}
 	if jail.late {
-		c.Hermit.Launch = &launch{Address: jail.launchAt, QEMU: g.env.QEMU, VM: g.vm}
+		c.container.Hermit.Launch = &launch{Address: jail.launchAt, QEMU: g.env.QEMU, VM: g.vm}
 		if !c.networkAtStart(g.vm) {
 			if err := c.launchNow(g.vm, root); err != nil {
 				return err
@@ -77,20 +77,20 @@ func (c *creation) startGuest(g *guest, root int) error {
 		}
 	}
 	c.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s, files %s", g.app.path,
-		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.Hermit.Loader, g.env.QEMU, g.share)
+		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.container.Hermit.Loader, g.env.QEMU, g.share)
 	return nil
 }
 
 // launchNow gives the VMM its network already at create. wakeKeeper hears what becomes of it.
 func (c *creation) launchNow(vm *vmConfig, root int) error {
-	a, err := c.attach(c.g, vm, c.child(), root)
+	a, err := c.container.attach(c.g, vm, c.child(), root)
 	if err != nil {
 		return err
 	}
-	c.onFailure(func() { c.detach(c.spec) })
+	c.onFailure(func() { c.container.detach(c.spec) })
 	defer a.close()
-	c.launching, err = c.sendLaunch(a)
-	c.Hermit.Launch = nil
+	c.launching, err = c.container.sendLaunch(a)
+	c.container.Hermit.Launch = nil
 	return err
 }
 

@@ -293,21 +293,21 @@ func (c *creation) runCreateHooks() error {
 	if err := c.runRuntimeHooks(); err != nil {
 		return err
 	}
-	state := c.hookState(specs.StateCreated, pidInside(c.Pid))
-	createContainer := hookRun{kind: "createContainer", hooks: c.spec.Hooks.CreateContainer, state: state, cwd: c.Rootfs, join: c.Pid, tied: true, signals: c.signals}
+	state := c.container.hookState(specs.StateCreated, pidInside(c.container.Pid))
+	createContainer := hookRun{kind: "createContainer", hooks: c.spec.Hooks.CreateContainer, state: state, cwd: c.container.Rootfs, join: c.container.Pid, tied: true, signals: c.container.signals}
 	return createContainer.run()
 }
 
 // runRuntimeHooks runs those of them that stay in the host's namespaces.
 func (c *creation) runRuntimeHooks() error {
 	h := c.spec.Hooks
-	state := c.hookState(specs.StateCreated, c.Pid)
+	state := c.container.hookState(specs.StateCreated, c.container.Pid)
 	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
-	prestart := hookRun{kind: "prestart", hooks: h.Prestart, state: state, cwd: c.Bundle, tied: true, signals: c.signals}
+	prestart := hookRun{kind: "prestart", hooks: h.Prestart, state: state, cwd: c.container.Bundle, tied: true, signals: c.container.signals}
 	if err := prestart.run(); err != nil {
 		return err
 	}
-	createRuntime := hookRun{kind: "createRuntime", hooks: h.CreateRuntime, state: state, cwd: c.Bundle, tied: true, signals: c.signals}
+	createRuntime := hookRun{kind: "createRuntime", hooks: h.CreateRuntime, state: state, cwd: c.container.Bundle, tied: true, signals: c.container.signals}
 	return createRuntime.run()
 }
 

@@ -33,7 +33,7 @@ func (c *creation) checkHostMounts() error {
 // expectHostMounts remembers what the rootfs lies on before it is covered.
 func (c *creation) expectHostMounts() {
 	if !hasNamespace(c.spec, specs.MountNamespace) {
-		c.Uncovered = mountID(c.Rootfs)
+		c.container.Uncovered = mountID(c.container.Rootfs)
 	}
 }
 

@@ -106,7 +106,7 @@ func (c *initCompiler) openSelf(host *hostTrees, path string) {
 // hand. From its execve on, the container no longer dies with us; what delete
 // needs, record has put on disk.
 func (c *creation) wakeKeeper() error {
-	if c.Kind != "hermit" {
+	if c.container.Kind != "hermit" {
 		return nil
 	}
 	defer c.env.unlock()
@@ -114,7 +114,7 @@ func (c *creation) wakeKeeper() error {
 		return c.explain(err)
 	}
 	if c.launching > 0 {
-		err := c.readAnswer(c.launching)
+		err := c.container.readAnswer(c.launching)
 		unix.Close(c.launching)
 		var step *stepError
 		if errors.As(err, &step) { // else the keeper knows more

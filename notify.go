@@ -31,7 +31,7 @@ func (c *creation) shareNotify() error {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return nil
 	}
-	dir := filepath.Join(c.dir, notifyDir)
+	dir := filepath.Join(c.container.dir, notifyDir)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}

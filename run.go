@@ -39,18 +39,18 @@ func runContainer(g *globals, opts runOptions, from *savedGuest) error {
 // detached starts the container and leaves it alone.
 func (c *creation) detached(g *globals) error {
 	defer c.release()
-	ready, err := c.expectReady()
+	ready, err := c.container.expectReady()
 	if err == nil {
-		err = c.start(g, c.spec)
+		err = c.container.start(g, c.spec)
 	}
 	if err != nil {
-		c.destroy(g, c.spec)
+		c.container.destroy(g, c.spec)
 		return err
 	}
 	c.container.close()
 	g.signals.end()
-	c.finishTemplate(g)
-	ready.wait(c.Pid, c.Pid)
+	c.container.finishTemplate(g)
+	ready.wait(c.container.Pid, c.container.Pid)
 	return nil
 }
 
@@ -63,10 +63,10 @@ func (c *creation) attached(g *globals, keep bool) error {
 	}
 	runtime.UnlockOSThread() // the init no longer depends on this thread
 	g.signals.forProcess(c.child(), t)
-	ready, err := c.expectReady()
+	ready, err := c.container.expectReady()
 	told := make(chan bool)
 	if err == nil {
-		err = c.start(g, c.spec)
+		err = c.container.start(g, c.spec)
 	}
 	if err == nil {
 		if ready != nil {
@@ -75,7 +75,7 @@ func (c *creation) attached(g *globals, keep bool) error {
 		}
 		// Others may look at, signal or delete the container meanwhile.
 		c.container.close()
-		c.finishTemplate(g)
+		c.container.finishTemplate(g)
 	} else {
 		unix.Kill(c.child(), unix.SIGKILL)
 	}
@@ -87,7 +87,7 @@ func (c *creation) attached(g *globals, keep bool) error {
 	if err == nil && keep {
 		return exitStatus(status)
 	}
-	if again, lockErr := openContainer(g, c.ID); lockErr == nil {
+	if again, lockErr := openContainer(g, c.container.ID); lockErr == nil {
 		lockErr = again.destroy(g, c.spec)
 		if err == nil {
 			err = lockErr

@@ -82,7 +82,7 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 		return err
 	}
 	dir := filepath.Join(c.g.root, templatesName, t.name+"."+key)
-	if g.from, err = c.takeTemplate(dir); err == nil {
+	if g.from, err = c.container.takeTemplate(dir); err == nil {
 		g.goOn(g.from)
 		now := time.Now()
 		os.Chtimes(dir, now, now) // not to be the one that gives way
