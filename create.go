@@ -66,6 +66,7 @@ func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*c
 	if err := c.take(
 		c.readBundle,
 		func() error { return c.checkTerminal(detached) },
+		c.checkSize,
 		c.claim,
 		c.makeBirthplace,
 		c.startInit,

@@ -156,14 +156,14 @@ func (c *creation) listInit(l *listing, g *guest) error {
 }
 
 // compile writes the init's program. Nothing will run it.
-func (c *creation) compile(g *guest) (_ *initCompiler, err error) {
+func (c *creation) compile(g *guest) (*initCompiler, error) {
 	program, err := listedProgram(c.facts)
 	if err != nil {
 		return nil, err
 	}
-	p := newInitCompiler(program, c.plan)
-	defer func() {
-		if err != nil {
+	p, done := newInitCompiler(program, c.plan), false
+	defer func() { // an error, or the panic of a program that outgrows its memory
+		if !done {
 			p.close()
 		}
 	}()
@@ -174,10 +174,12 @@ func (c *creation) compile(g *guest) (_ *initCompiler, err error) {
 	if c.plan.noPivot {
 		p.host = hostTable{mounts: []string{slot("each mount on the root of the host")}, bare: []string{slot("each whole procfs and sysfs of the host")}}
 	}
-	if g != nil {
-		return p, c.writeListedGuest(g)
+	if g == nil {
+		p.writeFinish(slot("executable"), slotHome(c.spec.Process.Env))
+	} else if err := c.writeListedGuest(g); err != nil {
+		return nil, err
 	}
-	p.writeFinish(slot("executable"), slotHome(c.spec.Process.Env))
+	done = true
 	return p, nil
 }
 

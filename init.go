@@ -11,8 +11,6 @@ package main
 
 import (
 	"encoding/binary"
-	"maps"
-	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -292,31 +290,6 @@ func (c *initCompiler) openTerminal() {
 	c.call(unix.SYS_DUP3, c.pty, c.root.tty, unix.O_CLOEXEC)
 	c.pty = c.root.tty
 	c.sendDescriptor(master, syncConsole)
-}
-
-// setSysctls writes through a procfs of our own that is mounted nowhere: no
-// mount of the container can stand in its way.
-func (c *initCompiler) setSysctls() {
-	if len(c.plan.spec.Linux.Sysctl) == 0 {
-		return
-	}
-	c.at("open a private procfs")
-	proc := c.privateProc()
-	for _, name := range slices.Sorted(maps.Keys(c.plan.spec.Linux.Sysctl)) {
-		value := c.plan.spec.Linux.Sysctl[name]
-		c.at("write sysctl %s = %q", name, value)
-		how := c.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
-		fd := c.call(unix.SYS_OPENAT2, proc, "sys/"+sysctlPath(name), how, 24)
-		c.call(unix.SYS_WRITE, fd, value, len(value))
-		c.call(unix.SYS_CLOSE, fd)
-	}
-	c.call(unix.SYS_CLOSE, proc)
-}
-
-func (p *program) privateProc() call {
-	fs := p.call(unix.SYS_FSOPEN, "proc", unix.FSOPEN_CLOEXEC)
-	p.call(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_CREATE, 0, 0, 0)
-	return p.call(unix.SYS_FSMOUNT, fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 }
 
 // closeRoot hides and write-protects what the spec says, and enters the rootfs.

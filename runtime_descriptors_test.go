@@ -380,9 +380,14 @@ func TestTooMuch(t *testing.T) {
 	for i := range 170000 {
 		c.spec.Linux.MaskedPaths = append(c.spec.Linux.MaskedPaths, fmt.Sprintf("/nope/more%d", i))
 	}
+	hooked := r.dir + "/hooked"
+	c.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/touch", Args: []string{"touch", hooked}}}}
 	c.write()
 	c.run().fails("the config asks for too much")
 	c.tryCreate().fails("the config asks for too much")
+	if _, err := os.Stat(hooked); err == nil {
+		t.Error("a hook has run before the error was found")
+	}
 	if left := r.leftovers(); len(left) != 0 {
 		t.Errorf("left %q", left)
 	}

@@ -1,13 +1,16 @@
-// sysctl.go owns the names of linux.sysctl: which are allowed, and where each is
-// below /proc/sys.
+// sysctl.go owns linux.sysctl: which names are allowed, where each is below
+// /proc/sys, and how the init writes it.
 
 package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // checkSysctl refuses what would change the host: a name must belong to a
@@ -68,4 +71,29 @@ func sysctlNamespace(path string) (specs.LinuxNamespaceType, bool) {
 		return specs.IPCNamespace, true
 	}
 	return "", false
+}
+
+// setSysctls writes through a procfs of our own that is mounted nowhere: no
+// mount of the container can stand in its way.
+func (c *initCompiler) setSysctls() {
+	if len(c.plan.spec.Linux.Sysctl) == 0 {
+		return
+	}
+	c.at("open a private procfs")
+	proc := c.privateProc()
+	for _, name := range slices.Sorted(maps.Keys(c.plan.spec.Linux.Sysctl)) {
+		value := c.plan.spec.Linux.Sysctl[name]
+		c.at("write sysctl %s = %q", name, value)
+		how := c.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+		fd := c.call(unix.SYS_OPENAT2, proc, "sys/"+sysctlPath(name), how, 24)
+		c.call(unix.SYS_WRITE, fd, value, len(value))
+		c.call(unix.SYS_CLOSE, fd)
+	}
+	c.call(unix.SYS_CLOSE, proc)
+}
+
+func (p *program) privateProc() call {
+	fs := p.call(unix.SYS_FSOPEN, "proc", unix.FSOPEN_CLOEXEC)
+	p.call(unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_CREATE, 0, 0, 0)
+	return p.call(unix.SYS_FSMOUNT, fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 }
