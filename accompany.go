@@ -6,7 +6,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"sort"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -204,4 +206,71 @@ func (c *creation) explain(err error) error {
 		return fmt.Errorf("%w of signal %d (%v)", err, status.Signal(), status.Signal())
 	}
 	return fmt.Errorf("%w with exit code %d", err, status.ExitStatus())
+}
+
+// giveCgroup makes the process's user the owner, by the id maps that the init
+// has by now.
+func (c *creation) giveCgroup() error {
+	group := c.plan.cgroup
+	if !group.v2 || !c.plan.namespaces.isNew(unix.CLONE_NEWCGROUP) || !c.plan.writesCgroup() {
+		return nil
+	}
+	uids, err := readIDMap(c.child(), "uid_map")
+	if err != nil {
+		return c.explain(errInitDied)
+	}
+	uid := c.spec.Process.User.UID
+	for _, m := range uids {
+		if uid < m.ContainerID || uid-m.ContainerID >= m.Size {
+			continue
+		}
+		err := group.give(int(m.HostID + uid - m.ContainerID))
+		if errors.Is(err, fs.ErrPermission) && c.g.withoutCgroups() {
+			return nil // an ordinary user can give nothing away
+		}
+		return err
+	}
+	return nil // nobody on the host
+}
+
+// writesCgroup: has the container a mount of its cgroup that it may write to?
+func (p *initPlan) writesCgroup() bool {
+	for _, m := range p.mounts {
+		if (m.fstype == "cgroup" || m.fstype == "cgroup2") && m.set&unix.MOUNT_ATTR_RDONLY == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// moveDevices gives the container its devices, in the order of their names. It
+// happens as soon as the network namespace is there: sysctls and hooks may be
+// about them. A create that fails later gives them back.
+func (c *creation) moveDevices() error {
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", c.child()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return c.explain(errInitDied)
+	}
+	c.onFailure(func() { unix.Close(ns) }) // it keeps the namespace, and what was moved, alive until then
+	var names []string
+	for name := range c.spec.Linux.NetDevices {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		inside := firstWord(c.spec.Linux.NetDevices[name].Name, name)
+		became, err := moveDevice(0, ns, name, inside)
+		if err != nil {
+			return fmt.Errorf("network device %s: %w", name, err)
+		}
+		c.onFailure(func() {
+			host, err := os.Open("/proc/self/ns/net")
+			if err != nil {
+				return
+			}
+			defer host.Close()
+			moveDevice(ns, int(host.Fd()), became, name)
+		})
+	}
+	return nil
 }

@@ -14,12 +14,25 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 const modeAnnotation = annotationPrefix + "mode"
 
 // annotation is a setting as config.json has it.
 type annotation struct{ key, value string }
+
+// templateSettings are the annotations template and template_at.
+type templateSettings struct {
+	name  string
+	after time.Duration
+	line  string
+}
+
+const templateLimit = 60 * time.Second // how long a first start waits for the point
+
+// maxConsoleLine is as much of a line as the keeper looks at.
+const maxConsoleLine = 160
 
 // ownAnnotations returns the settings of this container by their names, and the keys that are for others.
 func ownAnnotations(all map[string]string) (own map[string]annotation, others []string, err error) {
@@ -81,4 +94,32 @@ func containerName(all map[string]string) string {
 // isSandbox says whether this is the container that holds a pod's namespaces, as containerd and CRI-O mark it; podman gives it no annotations.
 func isSandbox(all map[string]string) bool {
 	return firstWord(all["io.kubernetes.cri.container-type"], all["io.kubernetes.cri-o.ContainerType"]) == "sandbox"
+}
+
+func (t *templateSettings) setName(key, v string) error {
+	ok := v != "" && len(v) <= 64 && v[0] != '.'
+	for _, r := range v {
+		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r))
+	}
+	if !ok {
+		return fmt.Errorf("%s is %q: allowed are 1 to 64 letters, digits, _ . -", key, v)
+	}
+	t.name = v
+	return nil
+}
+
+// setPoint takes a duration, or the text of a line.
+func (t *templateSettings) setPoint(key, v string) error {
+	after, err := time.ParseDuration(v)
+	switch {
+	case err == nil && (after <= 0 || after > templateLimit):
+		return fmt.Errorf("%s is %q: allowed are times up to %v, or a part of a line of output", key, v, templateLimit)
+	case err == nil:
+		t.after = after
+	case v == "" || len(v) > maxConsoleLine:
+		return fmt.Errorf("%s has %d bytes: allowed are 1 to %d", key, len(v), maxConsoleLine)
+	default:
+		t.line = v
+	}
+	return nil
 }

@@ -141,3 +141,46 @@ func lockable(clear uint64) string {
 	}
 	return strings.Join(words, ", ")
 }
+
+// clone is the mount that a bind attaches: the parent's, where that has been
+// mapped; otherwise one of our own making, in which nobody here can undo what
+// the host has locked, unless the way to the source is closed to us. What lies in
+// the container's own rootfs is cloned here in any case, and mapped by the parent.
+func (r *rootfs) clone(m *mountRequest) any {
+	flags := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if m.recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	if m.within != "" {
+		tree := r.call(unix.SYS_OPEN_TREE, r.open(m.within, unix.O_PATH, 0), "", flags|unix.AT_EMPTY_PATH)
+		if m.idmap {
+			r.sendDescriptor(tree, syncIDMap.ofMount(m.index))
+			r.await()
+		}
+		return tree
+	}
+	if m.idmap {
+		return r.theirs(m)
+	}
+	ours := r.call(unix.SYS_OPEN_TREE, at_FDCWD, m.source, flags)
+	if m.tree == 0 && !m.asks {
+		return ours
+	}
+	var closed, done label
+	fd := r.alloc(8)
+	ours.on(unix.EACCES, &closed).into(fd)
+	r.jump(&done)
+	r.place(&closed)
+	r.call(unix.SYS_DUP, r.theirs(m)).into(fd)
+	r.place(&done)
+	return valueAt(fd)
+}
+
+// theirs is the parent's clone: inherited, or asked for.
+func (r *rootfs) theirs(m *mountRequest) any {
+	if !m.asks {
+		return m.tree
+	}
+	r.report(syncTree.ofMount(m.index))
+	return r.receiveFiles(1)[0]
+}

@@ -22,14 +22,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// maxBootArgs is what one argument of a program can have: execve(2), MAX_ARG_STRLEN, less the NUL.
-const maxBootArgs = 128<<10 - 1
-
-// maxLoaderLine is what Hermit's own loaders can take, the kernel's name before it included. They copy
-// the line into a heap of 4 KiB that gives nothing back; over a longer one they panic and then spin
-// for ever (measured with 0.5.6 and 0.5.7, to the byte).
-const maxLoaderLine = 388
-
 // The user network, with upstream's addresses.
 const (
 	userNet     = "192.168.76.0/24"

@@ -15,6 +15,12 @@ import (
 	"strings"
 )
 
+// A bound is a limit, and the field or the file that sets it: "" where there is none.
+type bound struct {
+	n  int64
+	by string
+}
+
 // memoryAbove is the smallest limit of memory, or memory.high.
 func (c *cgroup) memoryAbove() bound {
 	files := []string{"memory.limit_in_bytes"}
@@ -22,7 +28,7 @@ func (c *cgroup) memoryAbove() bound {
 		files = []string{"memory.max", "memory.high"}
 	}
 	b := c.smallestAbove("memory", parseNumber, files...)
-	if b.n > maxMemoryMiB<<20 { // v1 has no word for no limit
+	if b.n > 16<<40 { // v1 has no word for no limit: it is more than any machine has
 		return bound{}
 	}
 	return b
@@ -110,17 +116,47 @@ func (c *cgroup) within(controller string) (top, dir string) {
 	return "", ""
 }
 
-// expectCgroup is the cgroup that create would make, for explain; nil where it would make none.
-func (c *creation) expectCgroup() *cgroup {
-	inner, unit, err := wantedCgroup(c.opts.id, c.spec, c.g.systemdCgroup)
-	if err != nil {
-		return nil // explain does not explain cgroups
+func (b bound) set() bool { return b.by != "" }
+
+// smaller is the one that is reached first.
+func (b bound) smaller(c bound) bound {
+	if !b.set() || c.set() && c.n < b.n {
+		return c
 	}
-	host, err := c.facts.cgroups(!path.IsAbs(inner))
-	if err != nil {
-		return nil
-	}
-	group := placeCgroup(host, inner)
-	group.setUnit(unit)
-	return group
+	return b
 }
+
+// parseCPUMax reads cpu.max, whose period stays as it is where only a quota is written. Quota 0: none.
+func parseCPUMax(text string, before int64) (quota, period int64, ok bool) {
+	words := strings.Fields(text)
+	if len(words) == 0 || len(words) > 2 {
+		return 0, 0, false
+	}
+	period = before
+	if len(words) == 2 {
+		n, err := strconv.ParseUint(words[1], 10, 32)
+		if err != nil || n == 0 {
+			return 0, 0, false
+		}
+		period = int64(n)
+	}
+	if words[0] != "max" {
+		n, err := strconv.ParseUint(words[0], 10, 63)
+		if err != nil || n == 0 {
+			return 0, 0, false
+		}
+		quota = int64(n)
+	}
+	return quota, period, true
+}
+
+func roundUp(quota, period int64) int64 {
+	n := quota / period
+	if quota%period != 0 {
+		n++
+	}
+	return n
+}
+
+// countCPUs counts a cpuset; 0 for none. The kernel decides whether it is one at all, when the cgroup is made.
+func countCPUs(set string) int { return len(numbersIn(set)) }

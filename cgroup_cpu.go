@@ -9,12 +9,7 @@
 
 package main
 
-import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"slices"
-)
+import "slices"
 
 // parts divides the writes: early ones are in force before anything joins.
 func (l *cgroupLimits) parts() (early, late []limitFile) {
@@ -55,18 +50,4 @@ func (l *cgroupLimits) applyCPU(c *cgroup) error {
 		return nil
 	}
 	return c.set(late)
-}
-
-// limitCPU is the last step of create.
-func (c *creation) limitCPU() error {
-	err := c.plan.cgroup.limits.applyCPU(c.plan.cgroup)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, gone := processStart(c.child()); gone != nil {
-			return nil // systemd takes a scope away with its last process
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("cgroup: %w", err)
-	}
-	return nil
 }

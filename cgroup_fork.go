@@ -101,3 +101,27 @@ func (c *processCompiler) inheritCgroupNamespace(pid int, flags uint64) (fd int,
 	}
 	return c.inherit(ns, what), nil // open here until runh ends or the process has begun
 }
+
+// awaitCgroup holds up a process that could not be born in its cgroup.
+func (c *processCompiler) awaitCgroup() {
+	c.outside = c.named(c.words(0), "outside the cgroup")
+	if c.forks {
+		return // forkLate does it
+	}
+	c.at("wait for the cgroup")
+	var inside label
+	c.equal(c.outside, 0, &inside)
+	c.await()
+	c.place(&inside)
+}
+
+// joinCgroup moves this one thread: writing "0" to tasks is a hundred times
+// cheaper than any other way in, and the limits hold from here on. On v2 the
+// process was born in its cgroup.
+func (p *program) joinCgroup(tasks []valueAt) {
+	p.at("join the cgroup")
+	for _, fd := range tasks {
+		p.call(unix.SYS_WRITE, fd, "0", 1).ignore(unix.EBADF) // a hierarchy that a rootless container does without
+		p.call(unix.SYS_CLOSE, fd).ignore(unix.EBADF)
+	}
+}

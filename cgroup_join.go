@@ -11,82 +11,9 @@ package main
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// startIn starts the process in the cgroup, as far as it can be born in it.
-func (s *session) startIn(b birth) error {
-	group := b.group
-	switch {
-	case group == nil:
-		return s.fork(b, &syscall.SysProcAttr{})
-	case s.program.sibling != 0: // its child is born there, or waits
-		s.program.wait(group.pending())
-		return s.fork(b, &syscall.SysProcAttr{})
-	case group.pending():
-		return s.startOutside(b)
-	}
-	dir, err := group.dirFD()
-	if err != nil {
-		return err
-	}
-	if dir != nil {
-		defer dir.Close()
-		if err = s.fork(b, &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}); err == nil {
-			return nil
-		}
-		// Whatever it was: if it was not about the cgroup, it comes again.
-	}
-	if !group.v2 {
-		return s.fork(b, &syscall.SysProcAttr{}) // v1; the v2 tree beside it is not worth a failure
-	}
-	return s.startOutside(b)
-}
-
-// startOutside starts a process that waits at once until it has been moved in.
-func (s *session) startOutside(b birth) error {
-	s.program.wait(true)
-	if err := s.fork(b, &syscall.SysProcAttr{}); err != nil {
-		return err
-	}
-	if err := b.group.enter(s.pid); err != nil {
-		return err
-	}
-	return s.proceed()
-}
-
-// wait has the process wait to be moved.
-func (p *program) wait(outside bool) {
-	if outside {
-		p.view(p.outside, 8)[0] = 1
-	}
-}
-
-// awaitCgroup holds up a process that could not be born in its cgroup.
-func (c *processCompiler) awaitCgroup() {
-	c.outside = c.named(c.words(0), "outside the cgroup")
-	if c.forks {
-		return // forkLate does it
-	}
-	c.at("wait for the cgroup")
-	var inside label
-	c.equal(c.outside, 0, &inside)
-	c.await()
-	c.place(&inside)
-}
-
-// joinCgroup moves this one thread: writing "0" to tasks is a hundred times
-// cheaper than any other way in, and the limits hold from here on. On v2 the
-// process was born in its cgroup.
-func (p *program) joinCgroup(tasks []valueAt) {
-	p.at("join the cgroup")
-	for _, fd := range tasks {
-		p.call(unix.SYS_WRITE, fd, "0", 1).ignore(unix.EBADF) // a hierarchy that a rootless container does without
-		p.call(unix.SYS_CLOSE, fd).ignore(unix.EBADF)
-	}
-}
 
 // enter moves a process that waits outside.
 func (c *cgroup) enter(pid int) error {

@@ -108,8 +108,6 @@ func resourceNeeds(r *specs.LinuxResources) []resourceNeed {
 	return needs
 }
 
-func limitSet[T int64 | uint64 | uint32 | uint16](v *T) bool { return v != nil && *v != 0 }
-
 // checkResources finds what can be known to be wrong before anything is made.
 func checkResources(c *cgroup, r *specs.LinuxResources) error {
 	if r == nil {

@@ -10,49 +10,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// giveCgroup makes the process's user the owner, by the id maps that the init
-// has by now.
-func (c *creation) giveCgroup() error {
-	group := c.plan.cgroup
-	if !group.v2 || !c.plan.namespaces.isNew(unix.CLONE_NEWCGROUP) || !c.plan.writesCgroup() {
-		return nil
-	}
-	uids, err := readIDMap(c.child(), "uid_map")
-	if err != nil {
-		return c.explain(errInitDied)
-	}
-	uid := c.spec.Process.User.UID
-	for _, m := range uids {
-		if uid < m.ContainerID || uid-m.ContainerID >= m.Size {
-			continue
-		}
-		err := group.give(int(m.HostID + uid - m.ContainerID))
-		if errors.Is(err, fs.ErrPermission) && c.g.withoutCgroups() {
-			return nil // an ordinary user can give nothing away
-		}
-		return err
-	}
-	return nil // nobody on the host
-}
-
-// writesCgroup: has the container a mount of its cgroup that it may write to?
-func (p *initPlan) writesCgroup() bool {
-	for _, m := range p.mounts {
-		if (m.fstype == "cgroup" || m.fstype == "cgroup2") && m.set&unix.MOUNT_ATTR_RDONLY == 0 {
-			return true
-		}
-	}
-	return false
-}
 
 func (c *cgroup) give(uid int) error {
 	text, err := cgroupRead("/sys/kernel/cgroup/delegate")

@@ -20,9 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// saveStall is how long nothing at all may come from a QEMU that writes a machine's state.
-const saveStall = 60 * time.Second
-
 type checkpointOptions struct {
 	criuOptions
 	id                               string

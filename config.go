@@ -13,9 +13,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -292,12 +291,6 @@ func (s *hermitSettings) set(setting, name, v string, c *hermitConfig) (err erro
 		return checkWord(name, v, "host", "image")
 	}
 	return err
-}
-
-// portForward is one port of the container that leads to its guest.
-type portForward struct {
-	Proto string `json:"proto"` // "tcp" or "udp"
-	Port  int    `json:"port"`
 }
 
 // parsePorts reads a list such as "80,443/tcp,53/udp".

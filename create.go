@@ -7,12 +7,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -327,7 +327,7 @@ func (c *creation) startInit() error {
 		return err
 	}
 	p.namespaces.built = c.facts.built(&p.namespaces, p.rootfs)
-	c.trees = treeMaker{plan: p, signals: c.container.signals}
+	c.trees = treeMaker{plan: p, facts: c.facts, signals: c.container.signals}
 	if err := c.compiler.writeInit(listenFDs()+min(c.opts.preserveFds, math.MaxInt32), &c.trees, c.listen); err != nil {
 		return err
 	}
@@ -370,19 +370,16 @@ func writePidFile(path string, pid int) error {
 	return nil
 }
 
-// endChild kills a child of ours. One that does not die within the time hangs in
-// the kernel; the last of its parents reaps it.
-func endChild(pid int, limit time.Duration) {
-	unix.Kill(pid, unix.SIGKILL)
-	if exits(pid, limit) {
-		reapChild(pid)
-	}
-}
-
-func reapChild(pid int) (status unix.WaitStatus) {
-	for {
-		if _, err := unix.Wait4(pid, &status, 0, nil); err != unix.EINTR {
-			return status
+// limitCPU is the last step of create.
+func (c *creation) limitCPU() error {
+	err := c.plan.cgroup.limits.applyCPU(c.plan.cgroup)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, gone := processStart(c.child()); gone != nil {
+			return nil // systemd takes a scope away with its last process
 		}
 	}
+	if err != nil {
+		return fmt.Errorf("cgroup: %w", err)
+	}
+	return nil
 }

@@ -152,7 +152,7 @@ func (c *container) dump(g *globals, o *checkpointOptions, spec *specs.Spec) (er
 			return err
 		}
 	}
-	into, err := o.newDumpDir()
+	into, err := newDumpDir(o.imagePath, o.lazyPages)
 	if err != nil {
 		return err
 	}

@@ -23,10 +23,10 @@ type dumpDir struct {
 
 // newDumpDir finds the place. A lazy dump's images are read while criu still runs, so that one writes where it is
 // told to; and so does every other on a mount point, which cannot be renamed.
-func (o *checkpointOptions) newDumpDir() (*dumpDir, error) {
-	d := &dumpDir{dir: o.imagePath}
+func newDumpDir(dir string, lazy bool) (*dumpDir, error) {
+	d := &dumpDir{dir: dir}
 	var st unix.Stat_t
-	if err := unix.Stat(d.dir, &st); err != nil || o.lazyPages || !holdsDump(d.dir) || isMountPoint(d.dir) {
+	if err := unix.Stat(d.dir, &st); err != nil || lazy || !holdsDump(d.dir) || isMountPoint(d.dir) {
 		return d, nil
 	}
 	real, err := filepath.EvalSymlinks(d.dir) // a link stays one

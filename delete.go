@@ -8,14 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// killTime is how long a process may take to die of SIGKILL.
-const killTime = 10 * time.Second
 
 func cmdDelete(g *globals, args []string) error {
 	opts, err := parseDelete(args)

@@ -343,3 +343,28 @@ func regularFile(p string) bool {
 	var st unix.Stat_t
 	return unix.Stat(p, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
+
+// openQEMU opens QEMU's program, on the host or beneath root, the container's.
+func (e *hermitEnv) openQEMU(root int) (*os.File, error) {
+	if len(e.image) > 0 {
+		file, _, err := openInRoot(root, e.QEMU)
+		return file, err
+	}
+	for _, f := range e.Files {
+		switch {
+		case f.Link != "":
+		case f.Guest == e.QEMU:
+			file, _, err := openHostFile(f.Host)
+			return file, err
+		case f.Dir && strings.HasPrefix(e.QEMU, f.Guest+"/"):
+			root, err := unix.Open(strings.TrimSuffix(f.Host, f.Guest), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return nil, err
+			}
+			defer unix.Close(root)
+			file, _, err := openInRoot(root, e.QEMU)
+			return file, err
+		}
+	}
+	return nil, errors.New("BUG: QEMU is not among its own files")
+}

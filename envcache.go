@@ -5,6 +5,8 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +17,11 @@ import (
 
 // envCacheName in the state root; '@' keeps it apart from containers.
 const envCacheName = "@hermit-env"
+
+type savedFile struct {
+	Size   int64  `json:"size"`
+	Digest string `json:"digest"` // SHA-256, in hexadecimal
+}
 
 // envOf is the environment of a QEMU of the host's, from the cache if it is there; nil if there is no
 // such program.
@@ -102,4 +109,33 @@ func (e *hermitEnv) keep() {
 	if errors.Join(err, f.Close()) != nil || os.Rename(f.Name(), e.cache) != nil {
 		os.Remove(f.Name())
 	}
+}
+
+func describeFile(f *os.File) (savedFile, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return savedFile{}, os.NewSyscallError("fstat", err)
+	}
+	sum, err := digestFile(f, st.Size)
+	return savedFile{Size: st.Size, Digest: sum}, err
+}
+
+// digestFile is the SHA-256 of a file's first size bytes. The file's offset does not move.
+func digestFile(f *os.File, size int64) (string, error) {
+	h := sha256.New()
+	buf := make([]byte, 256<<10)
+	for off := int64(0); off < size; {
+		n, err := unix.Pread(int(f.Fd()), buf[:min(int64(len(buf)), size-off)], off)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return "", &os.PathError{Op: "read", Path: f.Name(), Err: err}
+		case n == 0:
+			return "", fmt.Errorf("%s was truncated while it was read", f.Name())
+		}
+		h.Write(buf[:n])
+		off += int64(n)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }

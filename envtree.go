@@ -7,7 +7,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,79 +165,4 @@ func replaceable(dir string) (*treeStamp, error) {
 		err = fmt.Errorf("directory %s has files that runh env build did not make: it is left untouched; name a new or empty directory", dir)
 	}
 	return &treeStamp{}, err
-}
-
-// replaceTree makes a tree of env's files. It appears at its place as a whole,
-// or not at all, and has all that the operator has put into the one before it.
-// stamp is that one's, nil if nothing is there.
-func replaceTree(dir string, env *hermitEnv, stamp *treeStamp) (total int64, err error) {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return 0, err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".")
-	if err != nil {
-		return 0, err
-	}
-	replaced := false
-	defer func() {
-		if !replaced { // all in it is ours, or a second name of the operator's
-			os.RemoveAll(tmp)
-		}
-	}()
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return 0, err
-	}
-	for _, f := range env.allFiles() {
-		n, err := copyEnvFile(f, filepath.Join(tmp, f.Guest))
-		if err != nil {
-			return 0, err
-		}
-		total += n
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(env.QEMU, &st); err != nil {
-		return 0, &os.PathError{Op: "stat", Path: env.QEMU, Err: err}
-	}
-	if err := writeStamp(tmp, env.QEMU, envKey(env.QEMU, &st)); err != nil {
-		return 0, err
-	}
-	if stamp == nil {
-		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
-	} else if err = stamp.takeOver(dir, tmp); err != nil {
-		return 0, err
-	} else {
-		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("put the environment at %s: %w", dir, err)
-	}
-	replaced = true
-	if stamp == nil {
-		return total, nil
-	}
-	return total, stamp.removeTree(tmp, dir)
-}
-
-func copyEnvFile(f envFile, to string) (int64, error) {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return 0, err
-	}
-	if f.Link != "" {
-		return 0, os.Symlink(f.Link, to)
-	}
-	in, err := os.Open(f.Host)
-	if err != nil {
-		return 0, err
-	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return 0, err
-	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
-	if err != nil {
-		return 0, err
-	}
-	n, err := io.Copy(out, in)
-	return n, errors.Join(err, out.Close())
 }

@@ -75,9 +75,6 @@ func cmdExplain(g *globals, args []string) error {
 	return printOut(e.text())
 }
 
-// explainID is the name of a container that will never be.
-const explainID = "explain"
-
 // explain goes the way of create, as far as that only reads. The application
 // is looked for in the rootfs as it lies there: mounts are not made.
 func explain(g *globals, bundle string) (*explanation, error) {

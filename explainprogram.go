@@ -155,42 +155,6 @@ func (c *creation) listInit(l *listing, g *guest) error {
 	return nil
 }
 
-// compile writes the init's program. Nothing will run it.
-func (c *creation) compile(g *guest) (*initCompiler, error) {
-	program, err := listedProgram(c.facts)
-	if err != nil {
-		return nil, err
-	}
-	p, done := newInitCompiler(program, c.plan), false
-	defer func() { // an error, or the panic of a program that outgrows its memory
-		if !done {
-			p.close()
-		}
-	}()
-	c.compiler = p
-	if err := p.writeInit(0, &treeMaker{plan: c.plan}, c.listen); err != nil {
-		return nil, err
-	}
-	if c.plan.noPivot {
-		p.host = hostTable{mounts: []string{slot("each mount on the root of the host")}, bare: []string{slot("each whole procfs and sysfs of the host")}}
-	}
-	if g == nil {
-		p.writeFinish(slot("executable"), slotHome(c.spec.Process.Env))
-	} else if err := c.writeListedGuest(g); err != nil {
-		return nil, err
-	}
-	done = true
-	return p, nil
-}
-
-// slotHome is an environment in which only HOME can be missing.
-func slotHome(env []string) []string {
-	if lookEnv(env, "HOME") != "" {
-		return env
-	}
-	return append(append([]string(nil), env...), slot("HOME of /etc/passwd"))
-}
-
 const plainBirth = "fork and execve of the interpreter"
 
 // birth says how the init begins.
@@ -207,19 +171,6 @@ func bornInCgroup(group *cgroup, forks bool) string {
 		return ", with CLONE_INTO_CGROUP"
 	}
 	return ""
-}
-
-// writeListedGuest writes the part of a guest.
-func (c *creation) writeListedGuest(g *guest) error {
-	jail, err := c.planJail(g)
-	if err != nil {
-		return err
-	}
-	self := slot("runh")
-	if err := c.compiler.cloneGuestHost(jail, self); err != nil {
-		return err
-	}
-	return c.compiler.writeGuest(g, c.g, jail, &guestFiles{self: self, files: filesOf(jail), log: c.g.log != "", late: jail.late && c.networkAtStart(g.vm)})
 }
 
 // listMaps lists the process that holds the maps of an id-mapped mount, once for all of them.

@@ -163,16 +163,6 @@ func noWords(words []string) error {
 	return nil
 }
 
-// oneOf checks a flag with a fixed set of values.
-func oneOf(flag, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
-	}
-	return fmt.Errorf("flag --%s: %q is not one of %s", flag, value, strings.TrimPrefix(strings.Join(allowed, ", "), ", ")) // "" is "not given"
-}
-
 // The options of each command, as its owner gets them.
 
 type createOptions struct {

@@ -13,28 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// guest is what is decided about a Hermit container before its VM exists.
-type guest struct {
-	app    *hermitApp
-	loader *hermitLoader // nil: the application boots by itself
-	env    *hermitEnv
-	vm     *vmConfig
-	share  *sharePlan // nil: the guest gets no files
-
-	uids, gids []specs.LinuxIDMapping // of the user namespace that it runs in
-
-	wish *templateWish // a template that start makes, nil: none
-	mark string        // where
-	from *savedGuest   // what it goes on from, nil: it boots
-	left leftOut       // variables that it does not get
-}
-
-// hermitOptions is what operator and container say about guests.
-type hermitOptions struct {
-	config   *hermitConfig
-	settings *hermitSettings
-	tsc      tscSample // the earlier it is taken, the less there is to wait for
-}
+// explainID is the name of a container that will never be.
+const explainID = "explain"
 
 // expectGuest takes a first look, before the cgroup is made: a VMM that uses KVM
 // needs its device allowed there. The look that counts comes after the mounts,
@@ -120,18 +100,6 @@ func (c *creation) dropLabels() error {
 		}
 	}
 	return nil
-}
-
-func (g *guest) close() {
-	g.app.file.Close()
-	if g.loader != nil {
-		g.loader.file.Close()
-	}
-	if g.env != nil {
-		for _, f := range g.env.image {
-			unix.Close(f.fd)
-		}
-	}
 }
 
 func (c *creation) planGuest(g *guest, root int) error {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -49,6 +50,9 @@ type streamDescription struct {
 		} `json:"fields"`
 	} `json:"devices"`
 }
+
+// saveStall is how long nothing at all may come from a QEMU that writes a machine's state.
+const saveStall = 60 * time.Second
 
 // findCounters looks for the counters in a state of that many bytes: QEMU's own, or that of each CPU.
 func findCounters(state *os.File, size int64, accel string) []int64 {
@@ -243,4 +247,20 @@ func (c *container) loadState() error {
 	c.Hermit.Incoming = false
 	c.dropOwnTemplate()
 	return c.save()
+}
+
+// openOwnTemplate opens what takeTemplate has linked, of our own making: the state's digest is not computed anew
+// each time.
+func (c *container) openOwnTemplate() (*savedGuest, error) {
+	s, err := openSaved(c.dir, false)
+	if err == nil {
+		s.leastJump = minTemplateJump
+	}
+	return s, err
+}
+
+// dropOwnTemplate removes the links, of which there may be none.
+func (c *container) dropOwnTemplate() {
+	os.Remove(filepath.Join(c.dir, manifestName))
+	os.Remove(filepath.Join(c.dir, stateName))
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -141,21 +142,6 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 	return j, nil
 }
 
-// newJailFile prepares an open file for the jail. One that only its owner may
-// read is copied there: QEMU is somebody else. A file of the image lies in the
-// init's mount namespace, and the init clones it.
-func newJailFile(name string, fd int) (jailFile, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return jailFile{}, os.NewSyscallError("fstat", err)
-	}
-	j := jailFile{name: name, fd: fd, size: st.Size, open: st.Mode&0o004 != 0}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		j.dir, j.open = true, true // what in it QEMU may not read it does without
-	}
-	return j, nil
-}
-
 // cloneLoader clones a loader of the host's here. If we may not, it is copied.
 func (c *creation) cloneLoader(j *jailFile) {
 	if c.compiler.listed {
@@ -169,4 +155,32 @@ func (c *creation) cloneLoader(j *jailFile) {
 		return
 	}
 	j.fd, j.tree = tree, true
+}
+
+// wakeKeeper lets the init become the keeper, and waits until that has QEMU in
+// hand. From its execve on, the container no longer dies with us; what delete
+// needs, record has put on disk.
+func (c *creation) wakeKeeper() error {
+	if c.container.Kind != "hermit" {
+		return nil
+	}
+	defer c.env.unlock()
+	if err := c.session.proceed(); err != nil {
+		return c.explain(err)
+	}
+	if c.launching > 0 {
+		err := c.container.readAnswer(c.launching)
+		unix.Close(c.launching)
+		var step *stepError
+		if errors.As(err, &step) { // else the keeper knows more
+			return err
+		}
+	}
+	return c.explain(c.session.drive(handlers{}, syncKeeper))
+}
+
+// networkAtStart says whether the network is looked at as late as possible: Docker puts the interface
+// into a namespace of the container's own between create and start. With run there is nothing between.
+func (c *creation) networkAtStart(vm *vmConfig) bool {
+	return !c.opts.run && (vm.Network != "shared" || networkOf(c.spec) == ownNetwork)
 }

@@ -10,10 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // hermitApp is a recognised Hermit application, open for reading.
@@ -117,47 +114,6 @@ func openProgram(root int, cwd, arg0 string, env []string) (*os.File, int64, str
 		f.Close()
 	}
 	return nil, 0, "", notHermit("no such program in PATH=" + dirs)
-}
-
-// openInRoot opens the regular file p beneath root for reading.
-//
-// Two steps, because opening is not harmless: an image can hold a device node, and the mere open of
-// a watchdog reboots the host. O_PATH touches nothing; only what fstat then shows to be a regular
-// file is opened, through the descriptor and so without a second resolution.
-func openInRoot(root int, p string) (*os.File, *unix.Stat_t, error) {
-	fd, err := openBeneath(root, p)
-	if err != nil {
-		return nil, nil, &os.PathError{Op: "open", Path: p, Err: err}
-	}
-	defer unix.Close(fd)
-	return openRegular(fd, p)
-}
-
-// openBeneath opens whatever p is beneath root, and touches nothing (O_PATH).
-func openBeneath(root int, p string) (int, error) {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	for {
-		fd, err := unix.Openat2(root, p, &how)
-		if err != unix.EINTR && err != unix.EAGAIN { // EAGAIN: openat2(2), a rename raced with ".."
-			return fd, err
-		}
-	}
-}
-
-// openRegular opens for reading what the O_PATH descriptor fd refers to, if that is a regular file.
-func openRegular(fd int, p string) (*os.File, *unix.Stat_t, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, nil, &os.PathError{Op: "stat", Path: p, Err: err}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return nil, nil, fmt.Errorf("%s is not a regular file", p)
-	}
-	rfd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, nil, &os.PathError{Op: "open", Path: p, Err: err}
-	}
-	return os.NewFile(uintptr(rfd), p), &st, nil
 }
 
 // pciText is in each kernel that was built with PCI.

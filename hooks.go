@@ -206,36 +206,6 @@ func hookEnv(h *specs.Hook, inherited []string) []string {
 	return lastOfEach(inherited)
 }
 
-// lastWords is the end of what a hook printed, for an error message.
-func lastWords(out int) string {
-	size, err := unix.Seek(out, 0, 2)
-	if err != nil || size == 0 {
-		return ""
-	}
-	buf := make([]byte, min(size, 1024))
-	n, err := unix.Pread(out, buf, size-int64(len(buf)))
-	if err != nil {
-		return ""
-	}
-	return ", output: " + strings.TrimSpace(string(buf[:n]))
-}
-
-// memoryFile is an anonymous file with the given content, to be read from its
-// beginning.
-func memoryFile(name string, content []byte) (int, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return -1, os.NewSyscallError("memfd_create", err)
-	}
-	if len(content) > 0 {
-		if _, err := unix.Pwrite(fd, content, 0); err != nil {
-			unix.Close(fd)
-			return -1, os.NewSyscallError("write", err)
-		}
-	}
-	return fd, nil
-}
-
 // joinFlags are the namespaces in which a process differs from us; entering one
 // that is ours already may need privileges for nothing.
 func joinFlags(pid int) (flags uint64, err error) {
@@ -265,24 +235,6 @@ func joinFlags(pid int) (flags uint64, err error) {
 		}
 	}
 	return flags, nil
-}
-
-// exits says whether a process ends within the time.
-func exits(pid int, limit time.Duration) bool {
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return true
-	}
-	defer unix.Close(fd)
-	return pollUntil(time.Now().Add(limit), fd) >= 0
-}
-
-// hookState is the state that hooks of a kind are told.
-func (c *container) hookState(status specs.ContainerState, pid int) specs.State {
-	return specs.State{
-		Version: specs.Version, ID: c.ID, Status: status, Pid: pid,
-		Bundle: c.Bundle, Annotations: c.Annotations,
-	}
 }
 
 // runCreateHooks runs what comes before the pivot: prestart and createRuntime

@@ -51,16 +51,3 @@ func (c *container) uncover() error {
 	}
 	return nil
 }
-
-// mountID is the kernel's number for the mount that a path leads to; 0 if
-// there is none. Since Linux 6.8 the number is used once.
-func mountID(path string) uint64 {
-	var st unix.Statx_t
-	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID_UNIQUE, &st) == nil && st.Mask&unix.STATX_MNT_ID_UNIQUE != 0 {
-		return st.Mnt_id
-	}
-	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st) != nil {
-		return 0
-	}
-	return st.Mnt_id
-}

@@ -23,6 +23,7 @@ const inheritedTrees = 64
 // A treeMaker clones the sources of mounts.
 type treeMaker struct {
 	plan    *initPlan
+	facts   *hostFacts
 	maps    idMaps
 	signals *signals
 }
@@ -145,7 +146,7 @@ func (t *treeMaker) mapFor(m *mountRequest) (int, error) {
 	if len(t.maps) >= inheritedTrees { // each can have its own
 		t.maps.forget()
 	}
-	ns, err := mapNamespace(uids, gids, t.signals)
+	ns, err := mapNamespace(t.facts, uids, gids, t.signals)
 	if err == nil {
 		t.maps[key] = ns
 	}
@@ -176,8 +177,8 @@ func (m idMaps) close() {
 
 // mapNamespace makes a user namespace that has these maps and nobody in it: its
 // only inhabitant is gone when this returns.
-func mapNamespace(uids, gids []specs.LinuxIDMapping, signals *signals) (int, error) {
-	p, err := newProgram(thisHost(), 0, 1, 2)
+func mapNamespace(facts *hostFacts, uids, gids []specs.LinuxIDMapping, signals *signals) (int, error) {
+	p, err := newProgram(facts, 0, 1, 2)
 	if err != nil {
 		return -1, err
 	}
@@ -207,49 +208,6 @@ func (p *program) writeMapNamespace() {
 	p.call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER)
 	p.report(syncUser)
 	p.await()
-}
-
-// clone is the mount that a bind attaches: the parent's, where that has been
-// mapped; otherwise one of our own making, in which nobody here can undo what
-// the host has locked, unless the way to the source is closed to us. What lies in
-// the container's own rootfs is cloned here in any case, and mapped by the parent.
-func (r *rootfs) clone(m *mountRequest) any {
-	flags := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-	if m.recursive {
-		flags |= unix.AT_RECURSIVE
-	}
-	if m.within != "" {
-		tree := r.call(unix.SYS_OPEN_TREE, r.open(m.within, unix.O_PATH, 0), "", flags|unix.AT_EMPTY_PATH)
-		if m.idmap {
-			r.sendDescriptor(tree, syncIDMap.ofMount(m.index))
-			r.await()
-		}
-		return tree
-	}
-	if m.idmap {
-		return r.theirs(m)
-	}
-	ours := r.call(unix.SYS_OPEN_TREE, at_FDCWD, m.source, flags)
-	if m.tree == 0 && !m.asks {
-		return ours
-	}
-	var closed, done label
-	fd := r.alloc(8)
-	ours.on(unix.EACCES, &closed).into(fd)
-	r.jump(&done)
-	r.place(&closed)
-	r.call(unix.SYS_DUP, r.theirs(m)).into(fd)
-	r.place(&done)
-	return valueAt(fd)
-}
-
-// theirs is the parent's clone: inherited, or asked for.
-func (r *rootfs) theirs(m *mountRequest) any {
-	if !m.asks {
-		return m.tree
-	}
-	r.report(syncTree.ofMount(m.index))
-	return r.receiveFiles(1)[0]
 }
 
 // hostTrees are files and directories of the host as mounts that are attached

@@ -5,7 +5,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -62,26 +61,4 @@ func (c *initCompiler) close() {
 		c.root.program = nil
 	}
 	c.program.close()
-}
-
-// largeConfig is a size that no program can outgrow its memory for: a word of a
-// list takes four bytes, and less than thirty operations.
-const largeConfig = 128 << 10
-
-// checkSize compiles the program of a large config once more, for nothing, before
-// anything is made.
-func (c *creation) checkSize() error {
-	if len(c.raw) < largeConfig {
-		return nil
-	}
-	plan := *c.plan
-	plan.mounts, plan.namespaces = slices.Clone(plan.mounts), readNamespaces(c.spec.Linux.Namespaces)
-	if plan.cgroup = c.expectCgroup(); plan.cgroup == nil {
-		plan.cgroup = &cgroup{}
-	}
-	compiler, err := (&creation{g: c.g, opts: c.opts, facts: c.facts, spec: c.spec, plan: &plan}).compile(nil)
-	if err == nil {
-		compiler.close()
-	}
-	return err
 }

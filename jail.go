@@ -15,6 +15,7 @@ package main
 import (
 	"fmt"
 	"hash/fnv"
+	"os"
 	"path"
 	"slices"
 	"sort"
@@ -66,6 +67,9 @@ type jailFile struct {
 type vmmPipes struct {
 	serialIn, serialOut, errors, qmp [2]valueAt // [0] reads, [1] writes; qmp: [0] is the keeper's
 }
+
+// launchSize is room for qemuArgs, of which -append can have 128 KiB. It fits into a socket's buffer.
+const launchSize = 160 << 10
 
 // vmmID is the user or group id of a container's QEMU: far above what people and
 // user namespaces use, and different for each container, but for one chance in 16
@@ -321,4 +325,46 @@ func (p *program) bindHere(j *vmmJail, host, name string) {
 		return
 	}
 	p.call(unix.SYS_MOUNT, host, name, 0, unix.MS_BIND, 0)
+}
+
+// newJailFile prepares an open file for the jail. One that only its owner may
+// read is copied there: QEMU is somebody else. A file of the image lies in the
+// init's mount namespace, and the init clones it.
+func newJailFile(name string, fd int) (jailFile, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return jailFile{}, os.NewSyscallError("fstat", err)
+	}
+	j := jailFile{name: name, fd: fd, size: st.Size, open: st.Mode&0o004 != 0}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		j.dir, j.open = true, true // what in it QEMU may not read it does without
+	}
+	return j, nil
+}
+
+// awaitLaunch waits for the message. The result is argv's address, and the connection, which the execve
+// closes: that is the answer.
+func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
+	p.at("VMM jail: wait for its network")
+	const listener = vmmTap - 1
+	if j.listener != listener {
+		p.call(unix.SYS_DUP3, j.listener, listener, unix.O_CLOEXEC)
+	}
+	p.call(unix.SYS_CLOSE_RANGE, firstFD, listener-1, 0) // so that what is received has small numbers
+	p.call(unix.SYS_CLOSE_RANGE, vmmTap, uint64(^uint32(0)), 0)
+	conn = p.call(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_CLOEXEC)
+	argv = p.named(p.alloc(launchSize), "argv, from create or start")
+	j.launchAt = uint64(argv)
+	const files = 3
+	control := p.alloc(32)
+	for i := range p.view(control, 32) {
+		p.view(control, 32)[i] = 0xff // what does not come is -1
+	}
+	iov := p.words(uint64(argv), launchSize)
+	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 16+4*files, 0)
+	p.call(unix.SYS_RECVMSG, conn, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
+	for i, fd := range [files]int{vmmTap, int(j.maxFiles), vmmVhost} {
+		p.call(unix.SYS_DUP3, valueAt(control+addr(16+4*i)), fd, 0).ignore(unix.EBADF)
+	}
+	return argv, conn
 }

@@ -40,8 +40,7 @@ const (
 	keeperPowerDelay = 8000 // for a guest that heeds its power button; engines kill after 10 s
 	keeperDrainDelay = 500  // after a stop, for whoever does not read the container's output
 
-	keeperPatience  = 60000 // for QEMU's greeting, and for each of its answers: QEMU takes milliseconds
-	keeperOverslept = 1000  // so much later than asked, poll returns only to a keeper that stood still
+	keeperOverslept = 1000 // so much later than asked, poll returns only to a keeper that stood still
 )
 
 const maxKeeperLog = 16 << 10 // bytes of QEMU's complaints: each costs memory, and nobody frees it

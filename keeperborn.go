@@ -5,7 +5,6 @@ package main
 
 import (
 	"encoding/hex"
-	"errors"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -87,9 +86,6 @@ func (c *initCompiler) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueA
 	c.call(unix.SYS_EXECVEAT, c.keeperFD-1, "", c.strs(argv), c.strs(env), unix.AT_EMPTY_PATH)
 }
 
-// keeperReady is the keeper's word that it has QEMU in hand.
-const keeperReady = "R"
-
 // keeperMost is more than the descriptors that the keeper takes along.
 const keeperMost = 16
 
@@ -100,26 +96,4 @@ func (c *initCompiler) openSelf(host *hostTrees, path string) {
 	tree := host.open(c.program, path)
 	c.call(unix.SYS_MOUNT_SETATTR, tree, "", unix.AT_EMPTY_PATH, c.words(unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, 0, 0), 32)
 	c.self = tree
-}
-
-// wakeKeeper lets the init become the keeper, and waits until that has QEMU in
-// hand. From its execve on, the container no longer dies with us; what delete
-// needs, record has put on disk.
-func (c *creation) wakeKeeper() error {
-	if c.container.Kind != "hermit" {
-		return nil
-	}
-	defer c.env.unlock()
-	if err := c.session.proceed(); err != nil {
-		return c.explain(err)
-	}
-	if c.launching > 0 {
-		err := c.container.readAnswer(c.launching)
-		unix.Close(c.launching)
-		var step *stepError
-		if errors.As(err, &step) { // else the keeper knows more
-			return err
-		}
-	}
-	return c.explain(c.session.drive(handlers{}, syncKeeper))
 }

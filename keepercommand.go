@@ -38,6 +38,9 @@ const (
 // pauseLimit is how long a machine may take to stop its clock: it waits for what its devices are doing.
 const pauseLimit = 10 * time.Second
 
+// keeperEndTime is how long a keeper may take to end once it has said why.
+const keeperEndTime = 2 * time.Second
+
 // askKeeper connects to the container's start socket and sends a word, and descriptors. The answer comes
 // on the connection, which the caller closes.
 func (c *container) askKeeper(word string, files ...int) (socket int, err error) {
@@ -84,10 +87,6 @@ func (c *container) stopClock() (socket int, err error) {
 	unix.Close(s)
 	return -1, err
 }
-
-// answerLimit is how long a command waits for a keeper that waits for QEMU. The keeper gives up first, except on a
-// QEMU that comes at start and never greets: it does not know when that one has begun.
-const answerLimit = keeperPatience*time.Millisecond + 10*time.Second
 
 // receiveWithin is receiveMessage for a limited time, after which the error is EAGAIN.
 func receiveWithin(s int, limit time.Duration) (msg []byte, err error) {

@@ -168,14 +168,3 @@ func labelMounts(mounts []mountRequest, label string) {
 		}
 	}
 }
-
-// labelRoot labels the root directory of a file system that has just been
-// mounted.
-func (r *rootfs) labelRoot(m *mountRequest) {
-	if m.xattr == "" {
-		return
-	}
-	fd := r.open(m.dest, unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	r.call(unix.SYS_FSETXATTR, fd, "security.selinux", m.xattr, len(m.xattr), 0)
-	r.call(unix.SYS_CLOSE, fd)
-}

@@ -24,43 +24,6 @@ type launch struct {
 	VM      *vmConfig `json:"vm"`
 }
 
-// launchSize is room for qemuArgs, of which -append can have 128 KiB. It fits into a socket's buffer.
-const launchSize = 160 << 10
-
-// The VMM's descriptors that come with the message, higher than any that it has before. A third one, by being open,
-// holds the nftables: they are about QEMU, so it has a number that QEMU cannot close (maxFiles).
-const (
-	vmmTap   = 100
-	vmmVhost = 101
-)
-
-// awaitLaunch waits for the message. The result is argv's address, and the connection, which the execve
-// closes: that is the answer.
-func (p *program) awaitLaunch(j *vmmJail) (argv addr, conn call) {
-	p.at("VMM jail: wait for its network")
-	const listener = vmmTap - 1
-	if j.listener != listener {
-		p.call(unix.SYS_DUP3, j.listener, listener, unix.O_CLOEXEC)
-	}
-	p.call(unix.SYS_CLOSE_RANGE, firstFD, listener-1, 0) // so that what is received has small numbers
-	p.call(unix.SYS_CLOSE_RANGE, vmmTap, uint64(^uint32(0)), 0)
-	conn = p.call(unix.SYS_ACCEPT4, listener, 0, 0, unix.SOCK_CLOEXEC)
-	argv = p.named(p.alloc(launchSize), "argv, from create or start")
-	j.launchAt = uint64(argv)
-	const files = 3
-	control := p.alloc(32)
-	for i := range p.view(control, 32) {
-		p.view(control, 32)[i] = 0xff // what does not come is -1
-	}
-	iov := p.words(uint64(argv), launchSize)
-	msg := p.words(0, 0, uint64(iov), 1, uint64(control), 16+4*files, 0)
-	p.call(unix.SYS_RECVMSG, conn, msg, unix.MSG_CMSG_CLOEXEC).ifZero(&label{addr: p.opAddr(1)})
-	for i, fd := range [files]int{vmmTap, int(j.maxFiles), vmmVhost} {
-		p.call(unix.SYS_DUP3, valueAt(control+addr(16+4*i)), fd, 0).ignore(unix.EBADF)
-	}
-	return argv, conn
-}
-
 // launchMessage lays argv out for the address.
 func (l *launch) message() ([]byte, error) {
 	argv := append([]string{l.QEMU}, qemuArgs(l.VM, vmmQMP)...)

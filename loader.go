@@ -42,6 +42,22 @@ const (
 	tableFlat                // since
 )
 
+// Where loader and application are in QEMU's jail: two files mounted there from open descriptors.
+// QEMU opens a kernel by name only (a descriptor set, /dev/fdset, does not work for -kernel), and its
+// -initrd is cut at commas and spaces, so no path of the image may ever stand in its command line.
+const (
+	vmmLoader = "/loader"
+	vmmApp    = "/app"
+)
+
+// maxBootArgs is what one argument of a program can have: execve(2), MAX_ARG_STRLEN, less the NUL.
+const maxBootArgs = 128<<10 - 1
+
+// maxLoaderLine is what Hermit's own loaders can take, the kernel's name before it included. They copy
+// the line into a heap of 4 KiB that gives nothing back; over a longer one they panic and then spin
+// for ever (measured with 0.5.6 and 0.5.7, to the byte).
+const maxLoaderLine = 388
+
 // findLoader finds what boots app: a loader named by the annotation (a path in the image) or by the
 // configuration (a path on the host), else one beside the application in the image, else one in the
 // same folder of the Hermit environment envDir ("" for none). What the file is decides, never its

@@ -35,30 +35,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
-
-// globals are the flags before the command.
-type globals struct {
-	root, log, logFormat, logLevel, rootless, hermitEnv, config, criu string
-	debug, systemdCgroup, debugLog, debugConfig                       bool
-
-	// usualRoot: no --root was given.
-	usualRoot bool
-	// verb is the command being run, for messages.
-	verb string
-	// quietStderr: stderr belongs to the container, see log.go.
-	quietStderr bool
-	// started names this command's --debug-log file.
-	started time.Time
-	// signals are taken while the command makes something; nil: none are, see cancel.go.
-	signals *signals
-	// losses are what lossf has noted.
-	losses []string
-}
 
 // A command is one line of the table that drives dispatch and help.
 type command struct {
@@ -219,22 +199,6 @@ func defaultRoot() string {
 	return filepath.Join(xdg, "runh")
 }
 
-// withoutCgroups is what --rootless decides: whether cgroups that may not be
-// made are done without. The root of a user namespace is no root to cgroupfs.
-func (g *globals) withoutCgroups() bool {
-	if g.rootless == "auto" {
-		return os.Geteuid() != 0 || inUserNamespace()
-	}
-	return g.rootless == "true"
-}
-
-// inUserNamespace: only the first user namespace maps every id to itself.
-func inUserNamespace() bool {
-	data, err := readFile("/proc/self/uid_map", 4096)
-	f := strings.Fields(string(data))
-	return err == nil && !(len(f) == 3 && f[0] == "0" && f[1] == "0" && f[2] == "4294967295")
-}
-
 func findCommand(name string) *command {
 	for i := range commands {
 		if commands[i].name == name {
@@ -248,32 +212,4 @@ func findCommand(name string) *command {
 // first lines.
 func version() string {
 	return fmt.Sprintf("runh version %s\ncommit: %s\nspec: %s\n", release, commit(), specs.Version)
-}
-
-// release is the version of CHANGELOG.md; -ldflags "-X main.release=..." sets
-// another.
-var release = "0.1.0"
-
-// commit is what the go command wrote into the binary: "unknown" if it was told
-// not to, for the sake of reproducible builds.
-func commit() string {
-	revision, dirty := "unknown", ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				revision = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				dirty = "-dirty"
-			}
-		}
-	}
-	return revision + dirty
-}
-
-// printOut writes a command's result. A reader that is gone or a full disk is a
-// failure of the command: its caller did not get the answer.
-func printOut(text string) error {
-	_, err := io.WriteString(os.Stdout, text)
-	return err
 }

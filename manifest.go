@@ -20,9 +20,6 @@ import (
 )
 
 const (
-	manifestName  = "manifest.json"
-	stateName     = "state"
-	stateOther    = "state.2" // while the directory holds one that stays valid until the manifest is replaced
 	manifestMagic = "runh-checkpoint/1"
 	manifestMax   = 1 << 20 // bytes; the kernel's command line, twice escaped, is the largest part
 )
@@ -48,11 +45,6 @@ type manifest struct {
 type savedQEMU struct {
 	Version string `json:"version"`
 	Digest  string `json:"digest"`
-}
-
-type savedFile struct {
-	Size   int64  `json:"size"`
-	Digest string `json:"digest"` // SHA-256, in hexadecimal
 }
 
 // savedVM is the machine as far as its guest can tell.
@@ -122,9 +114,6 @@ func decodeManifest(text []byte) (*manifest, error) {
 
 // stateFile is the name of the state.
 func (m *manifest) stateFile() string { return firstWord(m.StateAt, stateName) }
-
-// maxConsoleLine is as much of a line as the keeper looks at.
-const maxConsoleLine = len(serialWatch{}.line)
 
 func (c *savedConsole) line() ([]byte, error) {
 	b, err := hex.DecodeString(c.Line)
@@ -204,33 +193,4 @@ func openSavedFile(dir int, name string) (*os.File, int64, error) {
 		return nil, 0, err
 	}
 	return os.NewFile(uintptr(fd), name), st.Size, nil
-}
-
-// digestFile is the SHA-256 of a file's first size bytes. The file's offset does not move.
-func digestFile(f *os.File, size int64) (string, error) {
-	h := sha256.New()
-	buf := make([]byte, 256<<10)
-	for off := int64(0); off < size; {
-		n, err := unix.Pread(int(f.Fd()), buf[:min(int64(len(buf)), size-off)], off)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return "", &os.PathError{Op: "read", Path: f.Name(), Err: err}
-		case n == 0:
-			return "", fmt.Errorf("%s was truncated while it was read", f.Name())
-		}
-		h.Write(buf[:n])
-		off += int64(n)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func describeFile(f *os.File) (savedFile, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return savedFile{}, os.NewSyscallError("fstat", err)
-	}
-	sum, err := digestFile(f, st.Size)
-	return savedFile{Size: st.Size, Digest: sum}, err
 }

@@ -5,7 +5,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -145,39 +144,6 @@ func (n *namespaces) isBuilt(rootfs string) bool {
 		return err != nil || unix.Stat(rootfs, &here) != nil || here.Dev != there.Dev || here.Ino != there.Ino
 	}
 	return false
-}
-
-// sameFile: do two paths lead to one file? It also tells whether two namespaces are one.
-func sameFile(a, b string) bool {
-	var x, y unix.Stat_t
-	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino
-}
-
-// inNamespace runs f on a thread in the network or mount namespace of a descriptor.
-func inNamespace(ns, flag int, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with this function
-		if unix.Gettid() == unix.Getpid() {
-			// The first thread cannot end, and /proc/self is about it: another one, while this waits.
-			defer runtime.UnlockOSThread()
-			done <- inNamespace(ns, flag, f)
-			return
-		}
-		var err error
-		if flag == unix.CLONE_NEWNS { // which a thread that shares its root and cwd cannot enter
-			err = unix.Unshare(unix.CLONE_FS)
-		}
-		if err == nil {
-			err = unix.Setns(ns, flag)
-		}
-		if err != nil {
-			done <- fmt.Errorf("enter the namespace: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
 }
 
 func btoi(b bool) int {

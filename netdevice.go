@@ -6,45 +6,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
-	"sort"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// moveDevices gives the container its devices, in the order of their names. It
-// happens as soon as the network namespace is there: sysctls and hooks may be
-// about them. A create that fails later gives them back.
-func (c *creation) moveDevices() error {
-	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", c.child()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return c.explain(errInitDied)
-	}
-	c.onFailure(func() { unix.Close(ns) }) // it keeps the namespace, and what was moved, alive until then
-	var names []string
-	for name := range c.spec.Linux.NetDevices {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		inside := firstWord(c.spec.Linux.NetDevices[name].Name, name)
-		became, err := moveDevice(0, ns, name, inside)
-		if err != nil {
-			return fmt.Errorf("network device %s: %w", name, err)
-		}
-		c.onFailure(func() {
-			host, err := os.Open("/proc/self/ns/net")
-			if err != nil {
-				return
-			}
-			defer host.Close()
-			moveDevice(ns, int(host.Fd()), became, name)
-		})
-	}
-	return nil
-}
 
 // moveDevice moves one device between two namespaces (0: ours) with its
 // addresses, which the kernel does not move, and sets it up there. The result

@@ -68,9 +68,6 @@ func (vm *vmConfig) pickNetwork(spec *specs.Spec, c *hermitConfig, s *hermitSett
 	return nil
 }
 
-// portsVariable is the annotation ports, for engines that have no annotations, and counts where that is not given.
-const portsVariable = "RUNH_PORTS"
-
 func (vm *vmConfig) portsByVariable(spec *specs.Spec, c *hermitConfig) (err error) {
 	v, ok := containerEnv(spec, portsVariable)
 	switch {
@@ -104,16 +101,6 @@ func networkOf(spec *specs.Spec) int {
 	return joinedNetwork
 }
 
-// networkPath is what the spec says of the network namespace: "" is a new one.
-func networkPath(spec *specs.Spec) (path string, ok bool) {
-	if spec.Linux != nil {
-		if ns := namespaceOf(spec, specs.NetworkNamespace); ns != nil {
-			return ns.Path, true
-		}
-	}
-	return "", false
-}
-
 // canTap: where a user namespace is all that we are root of, the network's owner may be another.
 func canTap() bool {
 	return !inUserNamespace() && ownCapabilities()&(1<<unix.CAP_NET_ADMIN) != 0 && unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK) == nil
@@ -122,12 +109,6 @@ func canTap() bool {
 // usesTap: "auto" is settled at start, and has one unless it becomes none.
 func (vm *vmConfig) usesTap() bool {
 	return vm.Network == "direct" || vm.Network == "shared" || vm.Network == "auto"
-}
-
-// networkAtStart says whether the network is looked at as late as possible: Docker puts the interface
-// into a namespace of the container's own between create and start. With run there is nothing between.
-func (c *creation) networkAtStart(vm *vmConfig) bool {
-	return !c.opts.run && (vm.Network != "shared" || networkOf(c.spec) == ownNetwork)
 }
 
 // attach connects a guest with the network namespace of a process. The result is nil where there is
@@ -166,14 +147,6 @@ func (c *container) attach(g *globals, vm *vmConfig, pid, root int) (*attachment
 		vm.Vhost = a.vhost >= 0
 	}
 	return a, nil
-}
-
-func openNetwork(pid int) (int, error) {
-	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("network namespace: %w", err)
-	}
-	return ns, nil
 }
 
 func (c *container) attachHere(g *globals, vm *vmConfig, names *resolver) (a *attachment, err error) {

@@ -20,6 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const upstreamUserPort = 9975 // the port that upstream forwards when the container does not say which
+
 // directRules are for a guest that believes to be inner, and is outer. mtu is set if its packets may be too large: TCP's
 // are then kept below that.
 func directRules(eth *netInterface, t *tap, inner, outer *identity, mtu int) *nftTable {

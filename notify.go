@@ -21,7 +21,6 @@ import (
 )
 
 const (
-	notifyDir    = "notify" // in the state directory, and mounted on /run/notify
 	notifySocket = "notify.sock"
 )
 
@@ -155,33 +154,6 @@ func (r *readiness) ready(pid int) bool {
 		}
 		if gone {
 			return false
-		}
-	}
-}
-
-// pollUntil waits for one of the descriptors to become readable or to be hung
-// up, and says which; -1 if the time comes first. The zero time never comes.
-func pollUntil(deadline time.Time, fds ...int) int {
-	list := make([]unix.PollFd, len(fds))
-	for i, fd := range fds {
-		list[i] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	}
-	for {
-		left := -1
-		if !deadline.IsZero() {
-			left = int(max(time.Until(deadline).Milliseconds(), 0))
-		}
-		n, err := unix.Poll(list, left)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case n <= 0:
-			return -1
-		}
-		for _, p := range list {
-			if p.Revents != 0 {
-				return int(p.Fd)
-			}
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -115,22 +114,6 @@ func hostPs(options []string) (string, error) {
 		return "", fmt.Errorf("%s %q: exit status %d%s", program, options, status.ExitStatus(), words)
 	}
 	return string(table), nil
-}
-
-// hostProgram finds a program of the host: by PATH, and, since engines may call
-// us without one, where programs usually are.
-func hostProgram(name string) (string, error) {
-	dirs := append(filepath.SplitList(os.Getenv("PATH")),
-		"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
-	for _, dir := range dirs {
-		path := filepath.Join(dir, name)
-		var st unix.Stat_t
-		if filepath.IsAbs(dir) && unix.Stat(path, &st) == nil &&
-			st.Mode&unix.S_IFMT == unix.S_IFREG && unix.Access(path, unix.X_OK) == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("the host has no program %s", name)
 }
 
 // psLines keeps the header and the lines of these processes. The column is

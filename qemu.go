@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Where loader and application are in QEMU's jail: two files mounted there from open descriptors.
-// QEMU opens a kernel by name only (a descriptor set, /dev/fdset, does not work for -kernel), and its
-// -initrd is cut at commas and spaces, so no path of the image may ever stand in its command line.
+// The VMM's descriptors that come with the message, higher than any that it has before. A third one, by being open,
+// holds the nftables: they are about QEMU, so it has a number that QEMU cannot close (maxFiles).
 const (
-	vmmLoader = "/loader"
-	vmmApp    = "/app"
+	vmmTap   = 100
+	vmmVhost = 101
 )
 
 // qemuArgs is QEMU's command line after argv[0]. The guest's serial line is QEMU's stdin and stdout:

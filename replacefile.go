@@ -50,9 +50,6 @@ func replaceFile(path string, data []byte, mode uint32, safe bool) error {
 	return nil
 }
 
-// newSuffix ends the name under which a file is written.
-const newSuffix = ".runh-new"
-
 // createBeside makes the new file that is to replace another.
 func createBeside(path string, mode uint32) (fd int, tmp string, err error) {
 	tmp = path + newSuffix

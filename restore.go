@@ -8,13 +8,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 type restoreOptions struct {
@@ -111,14 +107,6 @@ func (s *savedGuest) adopt(g *guest, root int) error {
 	return nil
 }
 
-// cardOf names what a network is to QEMU: direct and shared differ outside of it, and auto is one of them.
-func cardOf(network string) string {
-	if network == "user" || network == "none" {
-		return network
-	}
-	return "direct or shared"
-}
-
 // goOn has the guest go on from a state, instead of booting.
 func (g *guest) goOn(s *savedGuest) {
 	g.from, g.left = s, leftOut{}
@@ -135,29 +123,4 @@ func (g *guest) loaderFile() *os.File {
 		return nil
 	}
 	return g.loader.file
-}
-
-// openQEMU opens QEMU's program, on the host or beneath root, the container's.
-func (e *hermitEnv) openQEMU(root int) (*os.File, error) {
-	if len(e.image) > 0 {
-		file, _, err := openInRoot(root, e.QEMU)
-		return file, err
-	}
-	for _, f := range e.Files {
-		switch {
-		case f.Link != "":
-		case f.Guest == e.QEMU:
-			file, _, err := openHostFile(f.Host)
-			return file, err
-		case f.Dir && strings.HasPrefix(e.QEMU, f.Guest+"/"):
-			root, err := unix.Open(strings.TrimSuffix(f.Host, f.Guest), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return nil, err
-			}
-			defer unix.Close(root)
-			file, _, err := openInRoot(root, e.QEMU)
-			return file, err
-		}
-	}
-	return nil, errors.New("BUG: QEMU is not among its own files")
 }

@@ -244,3 +244,27 @@ func isProcfs(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
+
+// labelRoot labels the root directory of a file system that has just been
+// mounted.
+func (r *rootfs) labelRoot(m *mountRequest) {
+	if m.xattr == "" {
+		return
+	}
+	fd := r.open(m.dest, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	r.call(unix.SYS_FSETXATTR, fd, "security.selinux", m.xattr, len(m.xattr), 0)
+	r.call(unix.SYS_CLOSE, fd)
+}
+
+// mountID is the kernel's number for the mount that a path leads to; 0 if
+// there is none. Since Linux 6.8 the number is used once.
+func mountID(path string) uint64 {
+	var st unix.Statx_t
+	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID_UNIQUE, &st) == nil && st.Mask&unix.STATX_MNT_ID_UNIQUE != 0 {
+		return st.Mnt_id
+	}
+	if unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st) != nil {
+		return 0
+	}
+	return st.Mnt_id
+}

@@ -23,7 +23,7 @@ type serialWatch struct {
 
 	loader loaderTurn
 	n      int // bytes of line; more than fit make a line that does not matter
-	line   [160]byte
+	line   [maxConsoleLine]byte
 }
 
 // resume is how a guest goes on that has spoken elsewhere; said, in hexadecimal, is the line it was in.

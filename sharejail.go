@@ -13,7 +13,6 @@
 package main
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -36,25 +35,6 @@ type shareJail struct {
 	errors           [2]valueAt
 	pidfd            valueAt
 	link             int // a number to be named by, that nothing else has
-}
-
-// planShareJail looks at the mounts that the init has made.
-func (c *creation) planShareJail(plan *sharePlan) (*shareJail, error) {
-	filter, err := compileSeccomp(shareSeccomp())
-	if err != nil {
-		return nil, fmt.Errorf("virtiofsd's seccomp filter: %w", err)
-	}
-	j := &shareJail{plan: plan, seccomp: &filter, at: c.plan.rootfs}
-	if c.compiler.listed {
-		j.hidden = []string{slot("each mount of a file system of the kernel")}
-		return j, nil
-	}
-	mounts, err := readMountinfo(c.child())
-	if err != nil {
-		return nil, err
-	}
-	j.hidden, err = kernelMounts(mounts, c.plan.rootfs)
-	return j, err
 }
 
 // kernelMounts are the mounts beneath a root that are windows into the kernel and not files; what lies

@@ -9,14 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
-
-// configMax bounds config.json: the largest seen in the wild are under 100 KiB,
-// and an engine's mistake must not fill the memory.
-const configMax = 16 << 20
 
 // loadSpec reads and decodes <bundle>/config.json, and returns its bytes too:
 // they become the snapshot in the state directory.
@@ -73,128 +70,65 @@ func rootfsPath(bundle string, spec *specs.Spec) (string, error) {
 	return os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 }
 
-// cmdSpec is "runh spec".
-func cmdSpec(g *globals, args []string) error {
-	o, err := parseSpec(args)
-	if err != nil {
-		return err
+// forgetZeroPids: since version 1.3 of the specification pids.limit may be left
+// out, and 0 is a limit. Before that it could not be left out, and 0 was what
+// programs wrote who wanted none: CRI-O does.
+func forgetZeroPids(version string, r *specs.LinuxResources) {
+	if r == nil || r.Pids == nil || limitSet(r.Pids.Limit) {
+		return
 	}
-	spec := exampleSpec(o.args)
-	if cgroupFSType(cgroupRoot) == unix.CGROUP2_SUPER_MAGIC {
-		// As runc: on v1 programs take the paths of /proc/self/cgroup for those below /sys/fs/cgroup.
-		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
-	}
-	if o.rootless {
-		makeRootless(spec)
-	}
-	path := filepath.Join(o.bundle, "config.json")
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("file %s exists: remove it first", path)
-	} else if err != nil {
-		return err
-	}
-	_, err = f.Write(append(encodeJSON(spec, "\t"), '\n'))
-	return errors.Join(err, f.Close())
-}
-
-// exampleSpec is a container that shares nothing with the host but its cgroups' names. Without args it
-// is a shell on a terminal, as other runtimes' examples are; a program named by
-// --args needs no terminal, so that "create" works without a console socket.
-func exampleSpec(args []string) *specs.Spec {
-	terminal := len(args) == 0
-	if terminal {
-		args = []string{"sh"}
-	}
-	caps := []string{"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"}
-	return &specs.Spec{
-		Version: specs.Version,
-		Process: &specs.Process{
-			Terminal: terminal,
-			Args:     args,
-			Env:      []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"},
-			Cwd:      "/",
-			Capabilities: &specs.LinuxCapabilities{
-				Bounding: caps, Effective: caps, Permitted: caps,
-			},
-			Rlimits:         []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024}},
-			NoNewPrivileges: true,
-		},
-		Root:     &specs.Root{Path: "rootfs", Readonly: true},
-		Hostname: "runh",
-		Mounts: []specs.Mount{
-			{Destination: "/proc", Type: "proc", Source: "proc"},
-			{
-				Destination: "/dev", Type: "tmpfs", Source: "tmpfs",
-				Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"},
-			},
-			{
-				Destination: "/dev/pts", Type: "devpts", Source: "devpts",
-				Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
-			},
-			{
-				Destination: "/dev/shm", Type: "tmpfs", Source: "shm",
-				Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"},
-			},
-			{
-				Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue",
-				Options: []string{"nosuid", "noexec", "nodev"},
-			},
-			{
-				Destination: "/sys", Type: "sysfs", Source: "sysfs",
-				Options: []string{"nosuid", "noexec", "nodev", "ro"},
-			},
-			{
-				Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup",
-				Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"},
-			},
-		},
-		Linux: &specs.Linux{
-			Namespaces: []specs.LinuxNamespace{
-				{Type: specs.PIDNamespace},
-				{Type: specs.NetworkNamespace},
-				{Type: specs.IPCNamespace},
-				{Type: specs.UTSNamespace},
-				{Type: specs.MountNamespace},
-			},
-			Resources: &specs.LinuxResources{
-				Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
-			},
-			MaskedPaths: []string{
-				"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
-				"/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
-				"/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
-			},
-			ReadonlyPaths: []string{
-				"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
-			},
-		},
+	parts := strings.Split(version+"..", ".")
+	if minor, err := strconv.Atoi(parts[1]); err == nil && parts[0] == "1" && minor < 3 {
+		r.Pids.Limit = nil
 	}
 }
 
-// makeRootless fits the example to an ordinary user: root inside is that user
-// outside, the host's network is shared (a new one would have no way out), and
-// what only the host's root may do is left out: a new sysfs, group 5 for
-// terminals, cgroup limits.
-func makeRootless(s *specs.Spec) {
-	namespaces := []specs.LinuxNamespace{{Type: specs.UserNamespace}}
-	for _, ns := range s.Linux.Namespaces {
-		if ns.Type != specs.NetworkNamespace {
-			namespaces = append(namespaces, ns)
+// hasNamespace: is there one of this type, new or joined?
+func hasNamespace(s *specs.Spec, kind specs.LinuxNamespaceType) bool {
+	return namespaceOf(s, kind) != nil
+}
+
+// hasNewUsers: does the container get a user namespace of its own?
+func hasNewUsers(s *specs.Spec) bool {
+	ns := namespaceOf(s, specs.UserNamespace)
+	return ns != nil && ns.Path == ""
+}
+
+func namespaceOf(s *specs.Spec, kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
+	for i := range s.Linux.Namespaces {
+		if s.Linux.Namespaces[i].Type == kind {
+			return &s.Linux.Namespaces[i]
 		}
 	}
-	s.Linux.Namespaces = namespaces
-	s.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: uint32(os.Geteuid()), Size: 1}}
-	s.Linux.GIDMappings = []specs.LinuxIDMapping{{HostID: uint32(os.Getegid()), Size: 1}}
-	s.Linux.Resources = nil
-	for i := range s.Mounts {
-		m := &s.Mounts[i]
-		switch m.Destination {
-		case "/sys":
-			m.Type, m.Source = "none", "/sys"
-			m.Options = append([]string{"rbind"}, m.Options...)
-		case "/dev/pts":
-			m.Options = m.Options[:len(m.Options)-1] // gid=5
+	return nil
+}
+
+// networkPath is what the spec says of the network namespace: "" is a new one.
+func networkPath(spec *specs.Spec) (path string, ok bool) {
+	if spec.Linux != nil {
+		if ns := namespaceOf(spec, specs.NetworkNamespace); ns != nil {
+			return ns.Path, true
 		}
 	}
+	return "", false
+}
+
+// containerEnv looks a name up in process.env; the last one counts, as in a shell.
+func containerEnv(spec *specs.Spec, name string) (v string, ok bool) {
+	if spec.Process == nil {
+		return "", false
+	}
+	for _, kv := range spec.Process.Env {
+		if k, val, found := strings.Cut(kv, "="); found && k == name {
+			v, ok = val, true
+		}
+	}
+	return v, ok
+}
+
+func specResources(spec *specs.Spec) *specs.LinuxResources {
+	if spec.Linux == nil {
+		return nil
+	}
+	return spec.Linux.Resources
 }

@@ -56,19 +56,6 @@ func checkVersion(s *specs.Spec) error {
 	return nil
 }
 
-// forgetZeroPids: since version 1.3 of the specification pids.limit may be left
-// out, and 0 is a limit. Before that it could not be left out, and 0 was what
-// programs wrote who wanted none: CRI-O does.
-func forgetZeroPids(version string, r *specs.LinuxResources) {
-	if r == nil || r.Pids == nil || limitSet(r.Pids.Limit) {
-		return
-	}
-	parts := strings.Split(version+"..", ".")
-	if minor, err := strconv.Atoi(parts[1]); err == nil && parts[0] == "1" && minor < 3 {
-		r.Pids.Limit = nil
-	}
-}
-
 func checkProcess(s *specs.Spec) error {
 	p := s.Process
 	if p == nil {
@@ -122,8 +109,6 @@ func checkProcessValues(p *specs.Process, where string) error {
 	}
 	return checkScheduling(p, where)
 }
-
-func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
 func checkRlimits(s *specs.Spec) error {
 	for i, limit := range s.Process.Rlimits {
@@ -271,26 +256,6 @@ func checkNamespaces(s *specs.Spec) error {
 		return fmt.Errorf("hostname %q is longer than 64 bytes", s.Hostname)
 	case len(s.Domainname) > 64:
 		return fmt.Errorf("domainname %q is longer than 64 bytes", s.Domainname)
-	}
-	return nil
-}
-
-// hasNamespace: is there one of this type, new or joined?
-func hasNamespace(s *specs.Spec, kind specs.LinuxNamespaceType) bool {
-	return namespaceOf(s, kind) != nil
-}
-
-// hasNewUsers: does the container get a user namespace of its own?
-func hasNewUsers(s *specs.Spec) bool {
-	ns := namespaceOf(s, specs.UserNamespace)
-	return ns != nil && ns.Path == ""
-}
-
-func namespaceOf(s *specs.Spec, kind specs.LinuxNamespaceType) *specs.LinuxNamespace {
-	for i := range s.Linux.Namespaces {
-		if s.Linux.Namespaces[i].Type == kind {
-			return &s.Linux.Namespaces[i]
-		}
 	}
 	return nil
 }

@@ -3,14 +3,11 @@
 package main
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -154,9 +151,6 @@ func (c *container) letGo(g *globals, spec *specs.Spec) error {
 	return err
 }
 
-// execStep begins the name of the step that executes the program.
-const execStep = "exec: "
-
 // refusedProgram: execve has refused the program (exec format error, an interpreter that does not exist). As with
 // runc, that is the program's failure and not start's: the container's stderr has the line, and its exit code is 255.
 // The init waits for the line, since it has no words for an errno.
@@ -192,43 +186,4 @@ func (c *container) letGuestGo() error {
 	err = heard(msg, err)
 	exits(c.Pid, keeperEndTime) // by itself, and so with its own exit code
 	return err
-}
-
-// keeperEndTime is how long a keeper may take to end once it has said why.
-const keeperEndTime = 2 * time.Second
-
-// readAnswer waits for the end of a connection to the start socket of a guest.
-func (c *container) readAnswer(s int) error {
-	msg, err := c.receiveAnswer(s)
-	return heard(msg, err)
-}
-
-// receiveAnswer waits for one that QEMU is part of.
-func (c *container) receiveAnswer(s int) ([]byte, error) {
-	switch ready, err := c.signals.await(time.Now().Add(answerLimit), s); {
-	case err != nil:
-		return nil, err
-	case !ready:
-		return nil, unix.EAGAIN
-	}
-	msg, _, err := receiveMessage(s)
-	return msg, err
-}
-
-// heard reads what the init, the VMM's process or the keeper says.
-func heard(msg []byte, err error) error {
-	switch {
-	case err == unix.EAGAIN:
-		return fmt.Errorf("QEMU has not answered within %v", answerLimit)
-	case errors.As(err, &exitError{}): // a signal has cancelled the wait
-		return err
-	case err != nil:
-		return fmt.Errorf("the container's init died before its program ran: %w", err)
-	case len(msg) == 0:
-		return nil
-	case len(msg) < 8 || bytes.IndexByte(msg[:8], 0) < 0: // the keeper's reason
-		return errors.New(string(msg))
-	}
-	// The init's: an errno, and what it was about.
-	return &stepError{string(msg[8:]), unix.Errno(binary.NativeEndian.Uint64(msg))}
 }

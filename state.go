@@ -21,9 +21,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -73,6 +71,14 @@ type container struct {
 	signals *signals         // the command's
 	claimed bool             // by this process: its create is under way
 }
+
+// Files of the directory beside the record, the config and the start socket.
+const (
+	notifyDir    = "notify"        // mounted on /run/notify
+	manifestName = "manifest.json" // of a template that start makes or goes on from; a checkpoint's directory has one, too
+	stateName    = "state"
+	stateOther   = "state.2" // while the directory holds one that stays valid until the manifest is replaced
+)
 
 // claimContainer takes the ID and returns it locked, with a record that is not
 // yet written: save it before making the first thing that delete must undo.
@@ -261,79 +267,6 @@ func (c *container) alive() bool {
 	return err == nil && start == c.StartTime
 }
 
-// processStart returns a process's start time, in clock ticks since boot, which
-// together with the pid names it for good. A zombie counts as gone (ESRCH): its
-// exit has happened, only its parent has not looked.
-func processStart(pid int) (uint64, error) {
-	f, err := processStat("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	if f[0] == "Z" || f[0] == "X" {
-		return 0, syscall.ESRCH
-	}
-	return strconv.ParseUint(f[22-3], 10, 64)
-}
-
-// processStat returns the fields of a process's or thread's stat file from the third on, which is the state. The second, the
-// name, may contain anything but ends at the last ')': proc_pid_stat(5). Field 22, the start time, is there.
-func processStat(path string) ([]string, error) {
-	data, err := readFile(path, 4096)
-	if err != nil {
-		return nil, err
-	}
-	s := string(data)
-	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(f) <= 22-3 {
-		return nil, fmt.Errorf("%s: %d fields are too few", path, len(f))
-	}
-	return f, nil
-}
-
-// ownerName is the name of a user in /etc/passwd, or else the number.
-func ownerName(uid int) string {
-	if uid == 0 {
-		return "root"
-	}
-	number := strconv.Itoa(uid)
-	data, _ := readFile("/etc/passwd", configMax)
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Split(line, ":"); len(f) > 2 && f[2] == number {
-			return f[0]
-		}
-	}
-	return number
-}
-
-// readFile reads a file of at most limit bytes. Unlike os.ReadFile it does not
-// start Go's poller, which costs more than the reading.
-func readFile(path string, limit int) ([]byte, error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	defer unix.Close(fd)
-	data := make([]byte, 0, min(16<<10, limit+1))
-	for {
-		if len(data) == cap(data) {
-			data = append(data, 0)[:len(data)]
-		}
-		n, err := unix.Read(fd, data[len(data):cap(data)])
-		switch {
-		case err == unix.EINTR:
-		case err != nil:
-			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
-		case n == 0:
-			return data, nil
-		default:
-			data = data[:len(data)+n]
-		}
-		if len(data) > limit {
-			return nil, fmt.Errorf("%s is larger than %d bytes", path, limit)
-		}
-	}
-}
-
 // validID keeps IDs fit to be a directory's name and a part of a cgroup's.
 func validID(id string) error {
 	if len(id) > 255 {
@@ -349,4 +282,12 @@ func validID(id string) error {
 		return fmt.Errorf("%q: %w: letters, digits, _ + - and single dots are allowed", id, errInvalidID)
 	}
 	return nil
+}
+
+// hookState is the state that hooks of a kind are told.
+func (c *container) hookState(status specs.ContainerState, pid int) specs.State {
+	return specs.State{
+		Version: specs.Version, ID: c.ID, Status: status, Pid: pid,
+		Bundle: c.Bundle, Annotations: c.Annotations,
+	}
 }

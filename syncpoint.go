@@ -59,6 +59,9 @@ var syncTable = [syncPoints]struct {
 	syncListener: {name: "syncListener", answered: true, create: "`runh start` gives the listener of the seccomp filter to its agent", exec: "gives the listener of the seccomp filter to its agent"},
 }
 
+// keeperReady is the keeper's word that it has QEMU in hand.
+const keeperReady = "R"
+
 // ofMount is a point as a message has it, where it is about a mount.
 func (s syncPoint) ofMount(mount int) syncPoint { return s | syncPoint(mount)<<8 }
 

@@ -26,6 +26,12 @@ const tapPrefix = "runh"
 // maxTaps is how many guests a namespace has room for: private links of four addresses in a /24.
 const maxTaps = 64
 
+// portForward is one port of the container that leads to its guest.
+type portForward struct {
+	Proto string `json:"proto"` // "tcp" or "udp"
+	Port  int    `json:"port"`
+}
+
 func isGuestLink(name string) bool {
 	n, err := strconv.Atoi(strings.TrimPrefix(name, tapPrefix))
 	return err == nil && n >= 0 && name == tapPrefix+strconv.Itoa(n)
@@ -205,4 +211,12 @@ func setSysctl(name, v string) error {
 		return fmt.Errorf("sysctl %s: %w", name, err)
 	}
 	return nil
+}
+
+func openNetwork(pid int) (int, error) {
+	ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("network namespace: %w", err)
+	}
+	return ns, nil
 }

@@ -27,48 +27,12 @@ const (
 	templatesName = "@templates" // in the state root; '@' keeps it apart from containers
 	maxTemplates  = 16           // the one that was used least lately gives way
 	templateMark  = "runh: template"
-	templateLimit = 60 * time.Second // how long a first start waits for the point
 )
 
 // templateWish is a template that is yet to be made; it is part of the state between create and start.
 type templateWish struct {
 	Dir   string `json:"dir"`
 	After int64  `json:"after,omitempty"` // nanoseconds; 0: at a line of output
-}
-
-// templateSettings are the annotations template and template_at.
-type templateSettings struct {
-	name  string
-	after time.Duration
-	line  string
-}
-
-func (t *templateSettings) setName(key, v string) error {
-	ok := v != "" && len(v) <= 64 && v[0] != '.'
-	for _, r := range v {
-		ok = ok && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.-", r))
-	}
-	if !ok {
-		return fmt.Errorf("%s is %q: allowed are 1 to 64 letters, digits, _ . -", key, v)
-	}
-	t.name = v
-	return nil
-}
-
-// setPoint takes a duration, or the text of a line.
-func (t *templateSettings) setPoint(key, v string) error {
-	after, err := time.ParseDuration(v)
-	switch {
-	case err == nil && (after <= 0 || after > templateLimit):
-		return fmt.Errorf("%s is %q: allowed are times up to %v, or a part of a line of output", key, v, templateLimit)
-	case err == nil:
-		t.after = after
-	case v == "" || len(v) > maxConsoleLine:
-		return fmt.Errorf("%s has %d bytes: allowed are 1 to %d", key, len(v), maxConsoleLine)
-	default:
-		t.line = v
-	}
-	return nil
 }
 
 // findTemplate looks for the template that g asked for, or notes that start is to make it. bootArgs is the
@@ -161,22 +125,6 @@ func checkStore(store string) error {
 		return fmt.Errorf("%s must be a directory of this user's alone: it has owner %d and mode %04o", store, st.Uid, st.Mode&0o7777)
 	}
 	return nil
-}
-
-// openOwnTemplate opens what takeTemplate has linked, of our own making: the state's digest is not computed anew
-// each time.
-func (c *container) openOwnTemplate() (*savedGuest, error) {
-	s, err := openSaved(c.dir, false)
-	if err == nil {
-		s.leastJump = minTemplateJump
-	}
-	return s, err
-}
-
-// dropOwnTemplate removes the links, of which there may be none.
-func (c *container) dropOwnTemplate() {
-	os.Remove(filepath.Join(c.dir, manifestName))
-	os.Remove(filepath.Join(c.dir, stateName))
 }
 
 // A pendingTemplate is a first start that waits for its guest's point.

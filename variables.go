@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// portsVariable is the annotation ports, for engines that have no annotations, and counts where that is not given.
+const portsVariable = "RUNH_PORTS"
+
 func forwardedVariable(name string) bool {
 	switch name {
 	case "PATH", "HOME", "HOSTNAME", "TERM", "RUNH_MICRO_VM", "RUNH_USER_PORT", "RUNH_KVM", portsVariable:

@@ -68,8 +68,6 @@ const (
 	defaultTBSize = 64   // MiB, where no limit says otherwise; QEMU's own default is 1 GiB
 	minTBSize     = 8
 	maxTBSize     = 32
-
-	upstreamUserPort = 9975 // the port that upstream forwards when the container does not say which
 )
 
 // newVM sizes the machine for app, which loader boots (nil: it boots by itself), and share (nil: no files). group is the
@@ -279,45 +277,4 @@ func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vm
 		st.Loader = loader.path
 	}
 	return st
-}
-
-// containerEnv looks a name up in process.env; the last one counts, as in a shell.
-func containerEnv(spec *specs.Spec, name string) (v string, ok bool) {
-	if spec.Process == nil {
-		return "", false
-	}
-	for _, kv := range spec.Process.Env {
-		if k, val, found := strings.Cut(kv, "="); found && k == name {
-			v, ok = val, true
-		}
-	}
-	return v, ok
-}
-
-func specResources(spec *specs.Spec) *specs.LinuxResources {
-	if spec.Linux == nil {
-		return nil
-	}
-	return spec.Linux.Resources
-}
-
-func firstWord(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
-}
-
-// readSome reads the first bytes of a file of the kernel's.
-func readSome(path string, n int) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b := make([]byte, n)
-	n, err = f.Read(b)
-	return b[:n], err
 }

@@ -18,22 +18,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A bound is a limit, and the field or the file that sets it: "" where there is none.
-type bound struct {
-	n  int64
-	by string
-}
-
-func (b bound) set() bool { return b.by != "" }
-
-// smaller is the one that is reached first.
-func (b bound) smaller(c bound) bound {
-	if !b.set() || c.set() && c.n < b.n {
-		return c
-	}
-	return b
-}
-
 const memoryField = "linux.resources.memory.limit"
 
 // memory begins a message about a limit of memory.
@@ -140,66 +124,10 @@ func quotaCPUs(r *specs.LinuxResources) (int64, error) {
 	return roundUp(quota, period), nil
 }
 
-// parseCPUMax reads cpu.max, whose period stays as it is where only a quota is written. Quota 0: none.
-func parseCPUMax(text string, before int64) (quota, period int64, ok bool) {
-	words := strings.Fields(text)
-	if len(words) == 0 || len(words) > 2 {
-		return 0, 0, false
-	}
-	period = before
-	if len(words) == 2 {
-		n, err := strconv.ParseUint(words[1], 10, 32)
-		if err != nil || n == 0 {
-			return 0, 0, false
-		}
-		period = int64(n)
-	}
-	if words[0] != "max" {
-		n, err := strconv.ParseUint(words[0], 10, 63)
-		if err != nil || n == 0 {
-			return 0, 0, false
-		}
-		quota = int64(n)
-	}
-	return quota, period, true
-}
-
-func roundUp(quota, period int64) int64 {
-	n := quota / period
-	if quota%period != 0 {
-		n++
-	}
-	return n
-}
-
 // askedCPUs is the cpuset that is asked for.
 func askedCPUs(r *specs.LinuxResources) string {
 	if set := unifiedValue(r, "cpuset.cpus"); set != "" || r == nil || r.CPU == nil {
 		return set
 	}
 	return r.CPU.Cpus
-}
-
-// countCPUs counts a cpuset; 0 for none. The kernel decides whether it is one at all, when the cgroup is made.
-func countCPUs(set string) int { return len(numbersIn(set)) }
-
-// numbersIn lists the numbers of a set such as "0-3,7"; nil if it is none.
-func numbersIn(set string) (list []uint16) {
-	for part := range strings.SplitSeq(set, ",") {
-		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
-		first, err := strconv.ParseUint(low, 10, 16)
-		if err != nil {
-			return nil
-		}
-		last := first
-		if isRange {
-			if last, err = strconv.ParseUint(high, 10, 16); err != nil || last < first {
-				return nil
-			}
-		}
-		for n := first; n <= last; n++ {
-			list = append(list, uint16(n))
-		}
-	}
-	return list
 }

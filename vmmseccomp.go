@@ -13,7 +13,9 @@ import (
 // a descriptor that QEMU has beside a tap and cannot close: as that is beyond the limit, neither dup2 nor dup3 replaces it,
 // and the filter lets close and fcntl (FD_CLOEXEC, for an execve) have smaller ones only. A power of two, for the filter's mask.
 func (vm *vmConfig) maxFiles() uint32 {
-	most, room := uint32(256), thisHost().hardFiles()
+	var limit unix.Rlimit
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) // it cannot fail
+	most, room := uint32(256), limit.Max
 	if vm.usesTap() {
 		room-- // for that number
 	}

@@ -191,3 +191,11 @@ func (h *hermitState) view() *machineView {
 	}
 	return &machineView{h.Machine, h.Accel, h.VCPUs, uint64(h.MemoryMiB) << 20, uint64(h.NeedsMiB) << 20}
 }
+
+// cardOf names what a network is to QEMU: direct and shared differ outside of it, and auto is one of them.
+func cardOf(network string) string {
+	if network == "user" || network == "none" {
+		return network
+	}
+	return "direct or shared"
+}

@@ -1,0 +1,97 @@
+// A program that is compiled and not run: for a listing, and because create wants to know whether it fits its memory
+// before anything is made.
+//
+// Contract: no process, cgroup, descriptor or file is made.
+
+package main
+
+import (
+	"path"
+	"slices"
+)
+
+// largeConfig is a size that no program can outgrow its memory for: a word of a
+// list takes four bytes, and less than thirty operations.
+const largeConfig = 128 << 10
+
+// checkSize compiles the program of a large config once more, for nothing, before
+// anything is made.
+func (c *creation) checkSize() error {
+	if len(c.raw) < largeConfig {
+		return nil
+	}
+	plan := *c.plan
+	plan.mounts, plan.namespaces = slices.Clone(plan.mounts), readNamespaces(c.spec.Linux.Namespaces)
+	if plan.cgroup = c.expectCgroup(); plan.cgroup == nil {
+		plan.cgroup = &cgroup{}
+	}
+	compiler, err := (&creation{g: c.g, opts: c.opts, facts: c.facts, spec: c.spec, plan: &plan}).compile(nil)
+	if err == nil {
+		compiler.close()
+	}
+	return err
+}
+
+// compile writes the init's program. Nothing will run it.
+func (c *creation) compile(g *guest) (*initCompiler, error) {
+	program, err := listedProgram(c.facts)
+	if err != nil {
+		return nil, err
+	}
+	p, done := newInitCompiler(program, c.plan), false
+	defer func() { // an error, or the panic of a program that outgrows its memory
+		if !done {
+			p.close()
+		}
+	}()
+	c.compiler = p
+	if err := p.writeInit(0, &treeMaker{plan: c.plan}, c.listen); err != nil {
+		return nil, err
+	}
+	if c.plan.noPivot {
+		p.host = hostTable{mounts: []string{slot("each mount on the root of the host")}, bare: []string{slot("each whole procfs and sysfs of the host")}}
+	}
+	if g == nil {
+		p.writeFinish(slot("executable"), slotHome(c.spec.Process.Env))
+	} else if err := c.writeListedGuest(g); err != nil {
+		return nil, err
+	}
+	done = true
+	return p, nil
+}
+
+// expectCgroup is the cgroup that create would make, for explain; nil where it would make none.
+func (c *creation) expectCgroup() *cgroup {
+	inner, unit, err := wantedCgroup(c.opts.id, c.spec, c.g.systemdCgroup)
+	if err != nil {
+		return nil // explain does not explain cgroups
+	}
+	host, err := c.facts.cgroups(!path.IsAbs(inner))
+	if err != nil {
+		return nil
+	}
+	group := placeCgroup(host, inner)
+	group.setUnit(unit)
+	return group
+}
+
+// writeListedGuest writes the part of a guest.
+func (c *creation) writeListedGuest(g *guest) error {
+	jail, err := c.planJail(g)
+	if err != nil {
+		return err
+	}
+	self := slot("runh")
+	if err := c.compiler.cloneGuestHost(jail, self); err != nil {
+		return err
+	}
+	return c.compiler.writeGuest(g, c.g, jail, &guestFiles{self: self, files: filesOf(jail), log: c.g.log != "", late: jail.late && c.networkAtStart(g.vm)})
+}
+
+// slotHome is an environment in which only HOME can be missing.
+func slotHome(env []string) []string {
+	if lookEnv(env, "HOME") != "" {
+		return env
+	}
+	return append(append([]string(nil), env...), slot("HOME of /etc/passwd"))
+}
