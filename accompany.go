@@ -16,7 +16,7 @@ import (
 
 // runSetup accompanies the init to the point where the file system stands.
 func (c *creation) runSetup() error {
-	p := c.plan
+	p := c.plan.init
 	if err := c.session.drive(handlers{
 		syncOutside: func(int) error { return c.enterLate() },
 		syncUser:    func(int) error { return writeIDMaps(c.child(), p.linux.UIDMappings, p.linux.GIDMappings) },
@@ -61,7 +61,7 @@ func (c *creation) sendTree(m *mountRequest) error {
 // takeMaster takes the terminal's master that the init has sent.
 func (c *creation) takeMaster() error {
 	c.master = c.session.take()
-	if c.opts.consoleSocket != "" {
+	if c.plan.opts.consoleSocket != "" {
 		return nil
 	}
 	return clearONLCR(c.master)
@@ -70,7 +70,7 @@ func (c *creation) takeMaster() error {
 // enterLate moves the init into the cgroup after its fork, and makes of that
 // what had to wait for the init.
 func (c *creation) enterLate() error {
-	group := c.plan.cgroup
+	group := c.plan.init.cgroup
 	waited := group.pending()
 	if err := group.enter(c.child()); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (c *creation) enterLate() error {
 // atMounted: the namespaces and the file system are there, the host's files
 // are still visible to the init, and nothing of the container runs.
 func (c *creation) atMounted() error {
-	p := c.plan
+	p := c.plan.init
 	child := c.child()
 	start, err := processStart(child)
 	if err != nil {
@@ -94,7 +94,7 @@ func (c *creation) atMounted() error {
 	if err := c.container.Rdt.join(child); err != nil {
 		return err
 	}
-	if c.spec.Hooks != nil {
+	if c.plan.spec.Hooks != nil {
 		c.hooked = true
 		if err := c.runCreateHooks(); err != nil {
 			return err
@@ -111,24 +111,24 @@ func (c *creation) atMounted() error {
 			return fmt.Errorf("--no-pivot: %w", err)
 		}
 	}
-	if g, err := c.findGuest(root); err != nil {
+	if g, err := c.plan.findGuest(root, child); err != nil {
 		return err
 	} else if g != nil {
 		return c.startGuest(g, root)
 	}
-	exe, err := lookExecutable(root, c.spec.Process.Args[0], c.spec.Process.Cwd, c.spec.Process.Env)
+	exe, err := lookExecutable(root, c.plan.spec.Process.Args[0], c.plan.spec.Process.Cwd, c.plan.spec.Process.Env)
 	if err != nil {
 		return err
 	}
 	unix.Close(exe.file)
-	env := withHome(root, c.spec.Process.Env, c.spec.Process.User.UID)
+	env := withHome(root, c.plan.spec.Process.Env, c.plan.spec.Process.User.UID)
 	if n := listenFDs(); n > 0 {
 		env = append(env, "LISTEN_FDS="+strconv.Itoa(n), "LISTEN_PID=1")
 	}
 	if err := c.giveCgroup(); err != nil {
 		return err
 	}
-	p.process.User.AdditionalGids = settableGroups(p.process.User, child, c.g.lossf)
+	p.process.User.AdditionalGids = settableGroups(p.process.User, child, c.plan.g.lossf)
 	c.compiler.writeFinish(exe.path, append(env, c.notifyEnv()...))
 	return c.session.proceed()
 }
@@ -138,7 +138,7 @@ func (c *creation) runFinish() error {
 	if err := c.session.drive(handlers{}, syncReady); err != nil {
 		return c.explain(err)
 	}
-	return c.compiler.checkCwd(c.spec.Process.Cwd)
+	return c.compiler.checkCwd(c.plan.spec.Process.Cwd)
 }
 
 // record makes the container known: terminal, state and pid file are there
@@ -146,25 +146,25 @@ func (c *creation) runFinish() error {
 func (c *creation) record() error { return c.recordAs(phaseCreated) }
 
 func (c *creation) recordAs(phase string) error {
-	if c.opts.consoleSocket != "" {
-		if err := sendMaster(c.container.signals, c.opts.consoleSocket, c.master); err != nil {
+	if c.plan.opts.consoleSocket != "" {
+		if err := sendMaster(c.container.signals, c.plan.opts.consoleSocket, c.master); err != nil {
 			return err
 		}
 	}
-	if c.opts.pidfdSocket != "" {
-		if err := sendPidfd(c.container.signals, c.opts.pidfdSocket, c.child()); err != nil {
+	if c.plan.opts.pidfdSocket != "" {
+		if err := sendPidfd(c.container.signals, c.plan.opts.pidfdSocket, c.child()); err != nil {
 			return err
 		}
 	}
-	c.container.Phase, c.container.Losses, c.container.Holder = phase, c.g.losses, 0
+	c.container.Phase, c.container.Losses, c.container.Holder = phase, c.plan.g.losses, 0
 	if err := c.container.save(); err != nil {
 		return err
 	}
-	if c.opts.pidFile != "" {
-		if err := writePidFile(c.opts.pidFile, c.child()); err != nil {
+	if c.plan.opts.pidFile != "" {
+		if err := writePidFile(c.plan.opts.pidFile, c.child()); err != nil {
 			return err
 		}
-		c.onFailure(func() { os.Remove(c.opts.pidFile) })
+		c.onFailure(func() { os.Remove(c.plan.opts.pidFile) })
 	}
 	return nil
 }
@@ -196,10 +196,10 @@ func (c *creation) explain(err error) error {
 		}
 		break
 	}
-	switch oom, _ := c.plan.cgroup.oomKilled(); { // not known is no
+	switch oom, _ := c.plan.init.cgroup.oomKilled(); { // not known is no
 	case oom:
 		return fmt.Errorf("%w: the memory limit is too small for it", err)
-	case c.plan.cgroup.unit != nil && status.Signal() == unix.SIGKILL:
+	case c.plan.init.cgroup.unit != nil && status.Signal() == unix.SIGKILL:
 		// systemd takes the cgroup away, and with it the count of such deaths.
 		return fmt.Errorf("%w of signal 9 (killed): if it has a memory limit, that may be too small for it", err)
 	case status.Signaled():
@@ -211,21 +211,21 @@ func (c *creation) explain(err error) error {
 // giveCgroup makes the process's user the owner, by the id maps that the init
 // has by now.
 func (c *creation) giveCgroup() error {
-	group := c.plan.cgroup
-	if !group.v2 || !c.plan.namespaces.isNew(unix.CLONE_NEWCGROUP) || !c.plan.writesCgroup() {
+	group := c.plan.init.cgroup
+	if !group.v2 || !c.plan.init.namespaces.isNew(unix.CLONE_NEWCGROUP) || !c.plan.init.writesCgroup() {
 		return nil
 	}
 	uids, err := readIDMap(c.child(), "uid_map")
 	if err != nil {
 		return c.explain(errInitDied)
 	}
-	uid := c.spec.Process.User.UID
+	uid := c.plan.spec.Process.User.UID
 	for _, m := range uids {
 		if uid < m.ContainerID || uid-m.ContainerID >= m.Size {
 			continue
 		}
 		err := group.give(int(m.HostID + uid - m.ContainerID))
-		if errors.Is(err, fs.ErrPermission) && c.g.withoutCgroups() {
+		if errors.Is(err, fs.ErrPermission) && c.plan.g.withoutCgroups() {
 			return nil // an ordinary user can give nothing away
 		}
 		return err
@@ -253,12 +253,12 @@ func (c *creation) moveDevices() error {
 	}
 	c.onFailure(func() { unix.Close(ns) }) // it keeps the namespace, and what was moved, alive until then
 	var names []string
-	for name := range c.spec.Linux.NetDevices {
+	for name := range c.plan.spec.Linux.NetDevices {
 		names = append(names, name)
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		inside := firstWord(c.spec.Linux.NetDevices[name].Name, name)
+		inside := firstWord(c.plan.spec.Linux.NetDevices[name].Name, name)
 		became, err := moveDevice(0, ns, name, inside)
 		if err != nil {
 			return fmt.Errorf("network device %s: %w", name, err)

@@ -18,24 +18,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// creation is a create under way. undo lists what has been made so far.
+// creation is a create under way: what is decided, the program made of it, and
+// the process that runs the program. undo lists what has been made so far.
 type creation struct {
-	g         *globals
-	opts      createOptions
-	facts     *hostFacts
+	plan      *createPlan
+	compiler  *initCompiler
+	session   *session
 	container *container
-	spec      *specs.Spec
-	raw       []byte // config.json
+	restored  int // the first process, if criu has made it
 
-	plan     *initPlan     // what is decided,
-	compiler *initCompiler // the program made of it,
-	session  *session      // and the process that runs the program
-	first    int           // the first process, where it is not the session's: criu has made it, or it is a listing's
-
-	master    int // the terminal's master, or -1
-	hermit    *hermitOptions
-	from      *savedGuest // restore: the guest goes on from it
-	hooked    bool        // hooks have begun to run: a failure ends with the poststop ones
+	master    int  // the terminal's master, or -1
+	hooked    bool // hooks have begun to run: a failure ends with the poststop ones
 	undo      []func()
 	trees     treeMaker
 	launching int // connection to a VMM that has been given its network, 0: none
@@ -62,11 +55,12 @@ func cmdCreate(g *globals, args []string) error {
 func create(g *globals, opts createOptions, from *savedGuest, detached bool) (*creation, error) {
 	// The init dies with this thread until it is armed.
 	runtime.LockOSThread()
-	c := &creation{g: g, opts: opts, facts: thisHost(), from: from, master: -1}
+	p := &createPlan{g: g, opts: opts, facts: thisHost(), from: from}
+	c := &creation{plan: p, master: -1}
 	if err := c.take(
-		c.readBundle,
-		func() error { return c.checkTerminal(detached) },
-		c.checkSize,
+		p.readBundle,
+		func() error { return p.checkTerminal(detached) },
+		p.checkSize,
 		c.claim,
 		c.makeBirthplace,
 		c.startInit,
@@ -95,7 +89,7 @@ func (c *creation) take(steps ...func() error) (err error) {
 	}()
 	for _, step := range steps {
 		err := withinProgram(step)
-		if cancelled := c.g.signals.cancelled(); cancelled != nil {
+		if cancelled := c.plan.g.signals.cancelled(); cancelled != nil {
 			err = cancelled // whatever a step has made of that
 		}
 		if err != nil {
@@ -114,7 +108,7 @@ func (c *creation) rollback() {
 		c.undo = c.undo[:last]
 	}
 	if c.hooked {
-		c.container.runPoststop(c.g, c.spec)
+		c.container.runPoststop(c.plan.g, c.plan.spec)
 	}
 }
 
@@ -137,128 +131,47 @@ func (c *creation) child() int {
 	if c.session != nil {
 		return c.session.child
 	}
-	return c.first
-}
-
-// readBundle reads and checks everything that can be wrong before anything is
-// made.
-func (c *creation) readBundle() error {
-	if c.opts.bundle == "" {
-		c.opts.bundle = "."
-	}
-	bundle, err := filepath.Abs(c.opts.bundle)
-	if err != nil {
-		return err
-	}
-	c.opts.bundle = bundle
-	spec, raw, err := loadSpec(bundle)
-	if err != nil {
-		return err
-	}
-	if err := checkSpec(spec); err != nil {
-		return err
-	}
-	if spec.Linux == nil {
-		spec.Linux = &specs.Linux{}
-	}
-	if spec.Linux.IntelRdt != nil {
-		if err := needResctrl(); err != nil {
-			return err
-		}
-	}
-	rootfs, err := rootfsPath(bundle, spec)
-	if err != nil {
-		return err
-	}
-	if err := checkOrdinaryUser(spec, c.facts); err != nil {
-		return err
-	}
-	c.spec = spec
-	p := &initPlan{spec: spec, rootfs: rootfs, noPivot: c.opts.noPivot}
-	p.owned = c.facts.user() != 0 && hasNewUsers(spec)
-	p.id, p.process, p.linux, p.newKeyring = c.opts.id, spec.Process, spec.Linux, !c.opts.noNewKeyring
-	c.plan = p
-	if err := c.checkHostMounts(); err != nil {
-		return err
-	}
-	for _, m := range spec.Mounts {
-		r, err := readMount(m, bundle)
-		if err != nil {
-			return err
-		}
-		r.inRootfs(rootfs, spec, bundle)
-		p.mounts = append(p.mounts, r)
-	}
-	if c.facts.selinux() && spec.Linux.MountLabel != "" {
-		labelMounts(p.mounts, spec.Linux.MountLabel)
-	}
-	if err := checkLabels(spec.Process, c.facts); err != nil {
-		return err
-	}
-	if p.devices, err = specDevices(spec.Linux.Devices); err != nil {
-		return err
-	}
-	p.caps = readCapabilities(spec.Process.Capabilities, heldCapabilities(spec, c.facts), c.g.lossf)
-	if p.seccomp, err = readSeccomp(spec, c.g.debugf); err != nil {
-		return err
-	}
-	c.raw = raw
-	if c.opts.id != explainID { // which leaves nothing
-		c.g.keepConfig(c.opts.id, raw)
-	}
-	return nil
-}
-
-// checkTerminal: a terminal needs somebody who has its other end.
-func (c *creation) checkTerminal(detached bool) error {
-	terminal := c.spec.Process.Terminal
-	switch {
-	case terminal && detached && c.opts.consoleSocket == "":
-		return errors.New("cannot allocate tty if runh will detach without setting console socket")
-	case c.opts.consoleSocket != "" && !(terminal && detached):
-		return errors.New("cannot use console socket if runh will not detach or allocate tty")
-	}
-	return nil
+	return c.restored
 }
 
 // claim takes the ID, and leaves enough on disk for `delete --force` to undo
 // whatever follows, should this process be killed.
 func (c *creation) claim() error {
-	if err := c.g.signals.begin(); err != nil {
+	if err := c.plan.g.signals.begin(); err != nil {
 		return err
 	}
-	made, err := claimContainer(c.g, c.opts.id)
+	made, err := claimContainer(c.plan.g, c.plan.opts.id)
 	if err != nil {
 		return err
 	}
 	c.container = made
-	c.container.saved = c.from
+	c.container.saved, c.plan.takeTemplate = c.plan.from, made.takeTemplate
 	c.onFailure(func() {
 		c.container.uncover()
 		c.container.remove()
 		c.container.close()
 	})
 	made.OCIVersion = specs.Version
-	made.Bundle, made.Rootfs = c.opts.bundle, c.plan.rootfs
+	made.Bundle, made.Rootfs = c.plan.opts.bundle, c.plan.init.rootfs
 	made.Kind = "linux"
 	made.Holder = os.Getpid()
-	made.CallersKeyring = c.opts.noNewKeyring
+	made.CallersKeyring = c.plan.opts.noNewKeyring
 	made.Owner = ownerName(os.Geteuid())
-	made.Annotations = c.spec.Annotations
+	made.Annotations = c.plan.spec.Annotations
 	c.expectHostMounts()
 	if err := c.shareNotify(); err != nil {
 		return err
 	}
-	devices, err := c.expectGuest()
+	devices, err := c.plan.expectGuest()
 	if err != nil {
 		return err
 	}
-	c.plan.cgroup, err = newCgroup(c.opts.id, c.spec, c.g.systemdCgroup, c.g.withoutCgroups(), devices)
+	c.plan.init.cgroup, err = newCgroup(c.plan.opts.id, c.plan.spec, c.plan.g.systemdCgroup, c.plan.g.withoutCgroups(), devices)
 	if err != nil {
 		return err
 	}
-	made.Cgroup = c.plan.cgroup.state()
-	if r := c.spec.Linux.IntelRdt; r != nil {
+	made.Cgroup = c.plan.init.cgroup.state()
+	if r := c.plan.spec.Linux.IntelRdt; r != nil {
 		if made.Rdt, err = makeRdt(resctrlRoot, made.ID, r); err != nil {
 			return err
 		}
@@ -268,26 +181,26 @@ func (c *creation) claim() error {
 		return err
 	}
 	// After the record: see half.
-	return writeFile(filepath.Join(made.dir, "config.json"), c.raw, 0o600)
+	return writeFile(filepath.Join(made.dir, "config.json"), c.plan.raw, 0o600)
 }
 
 // makeBirthplace makes the cgroup as far as the init must be born in it.
 func (c *creation) makeBirthplace() error {
-	if err := c.plan.cgroup.createBirthplace(); err != nil {
+	if err := c.plan.init.cgroup.createBirthplace(); err != nil {
 		return fmt.Errorf("cgroup: %w", err)
 	}
 	c.onFailure(func() {
-		c.plan.cgroup.destroy()
-		c.plan.cgroup.unmake()
+		c.plan.init.cgroup.destroy()
+		c.plan.init.cgroup.unmake()
 	})
-	c.container.Cgroup = c.plan.cgroup.state() // what could be had, which record saves
+	c.container.Cgroup = c.plan.init.cgroup.state() // what could be had, which record saves
 	return nil
 }
 
 // makeCgroup makes the v1 hierarchies, while the init builds its file system,
 // and lets it in. Where systemd waits for the init's fork, enterLate calls it again.
 func (c *creation) makeCgroup() error {
-	group := c.plan.cgroup
+	group := c.plan.init.cgroup
 	if group.v1Places() == 0 || group.pending() {
 		return nil
 	}
@@ -314,24 +227,24 @@ func (c *creation) makeCgroup() error {
 
 // startInit writes the program up to the mounts and starts it.
 func (c *creation) startInit() error {
-	p := c.plan
-	program, err := newProgram(c.facts, 0, 1, 2)
+	p := c.plan.init
+	program, err := newProgram(c.plan.facts, 0, 1, 2)
 	if err != nil {
 		return err
 	}
 	c.compiler = newInitCompiler(program, p)
 	c.onFailure(c.compiler.close)
-	p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
+	p.namespaces = readNamespaces(c.plan.spec.Linux.Namespaces)
 	defer p.namespaces.close()
-	if err := c.facts.namespaces(&p.namespaces); err != nil {
+	if err := c.plan.facts.namespaces(&p.namespaces); err != nil {
 		return err
 	}
-	p.namespaces.built = c.facts.built(&p.namespaces, p.rootfs)
-	c.trees = treeMaker{plan: p, facts: c.facts, signals: c.container.signals}
-	if err := c.compiler.writeInit(listenFDs()+min(c.opts.preserveFds, math.MaxInt32), &c.trees, c.listen); err != nil {
+	p.namespaces.built = c.plan.facts.built(&p.namespaces, p.rootfs)
+	c.trees = treeMaker{plan: p, facts: c.plan.facts, signals: c.container.signals}
+	if err := c.compiler.writeInit(listenFDs()+min(c.plan.opts.preserveFds, math.MaxInt32), &c.trees, c.listen); err != nil {
 		return err
 	}
-	c.session, err = startSession(program, c.container.signals, birth{p.bornIn(), p.cgroup, c.spec.Process.OOMScoreAdj, c.g.warnf})
+	c.session, err = startSession(program, c.container.signals, birth{p.bornIn(), p.cgroup, c.plan.spec.Process.OOMScoreAdj, c.plan.g.warnf})
 	if c.session != nil {
 		c.onFailure(func() {
 			c.session.end(killTime)
@@ -372,7 +285,7 @@ func writePidFile(path string, pid int) error {
 
 // limitCPU is the last step of create.
 func (c *creation) limitCPU() error {
-	err := c.plan.cgroup.limits.applyCPU(c.plan.cgroup)
+	err := c.plan.init.cgroup.limits.applyCPU(c.plan.init.cgroup)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, gone := processStart(c.child()); gone != nil {
 			return nil // systemd takes a scope away with its last process

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"os"
 	"path"
 	"slices"
 )
@@ -16,16 +17,16 @@ const largeConfig = 128 << 10
 
 // checkSize compiles the program of a large config once more, for nothing, before
 // anything is made.
-func (c *creation) checkSize() error {
+func (c *createPlan) checkSize() error {
 	if len(c.raw) < largeConfig {
 		return nil
 	}
-	plan := *c.plan
+	plan := *c.init
 	plan.mounts, plan.namespaces = slices.Clone(plan.mounts), readNamespaces(c.spec.Linux.Namespaces)
 	if plan.cgroup = c.expectCgroup(); plan.cgroup == nil {
 		plan.cgroup = &cgroup{}
 	}
-	compiler, err := (&creation{g: c.g, opts: c.opts, facts: c.facts, spec: c.spec, plan: &plan}).compile(nil)
+	compiler, err := (&createPlan{g: c.g, opts: c.opts, facts: c.facts, spec: c.spec, init: &plan}).compile(nil)
 	if err == nil {
 		compiler.close()
 	}
@@ -33,27 +34,26 @@ func (c *creation) checkSize() error {
 }
 
 // compile writes the init's program. Nothing will run it.
-func (c *creation) compile(g *guest) (*initCompiler, error) {
+func (c *createPlan) compile(g *guest) (*initCompiler, error) {
 	program, err := listedProgram(c.facts)
 	if err != nil {
 		return nil, err
 	}
-	p, done := newInitCompiler(program, c.plan), false
+	p, done := newInitCompiler(program, c.init), false
 	defer func() { // an error, or the panic of a program that outgrows its memory
 		if !done {
 			p.close()
 		}
 	}()
-	c.compiler = p
-	if err := p.writeInit(0, &treeMaker{plan: c.plan}, c.listen); err != nil {
+	if err := p.writeInit(0, &treeMaker{plan: c.init}, nil); err != nil {
 		return nil, err
 	}
-	if c.plan.noPivot {
+	if c.init.noPivot {
 		p.host = hostTable{mounts: []string{slot("each mount on the root of the host")}, bare: []string{slot("each whole procfs and sysfs of the host")}}
 	}
 	if g == nil {
 		p.writeFinish(slot("executable"), slotHome(c.spec.Process.Env))
-	} else if err := c.writeListedGuest(g); err != nil {
+	} else if err := c.writeListedGuest(p, g); err != nil {
 		return nil, err
 	}
 	done = true
@@ -61,7 +61,7 @@ func (c *creation) compile(g *guest) (*initCompiler, error) {
 }
 
 // expectCgroup is the cgroup that create would make, for explain; nil where it would make none.
-func (c *creation) expectCgroup() *cgroup {
+func (c *createPlan) expectCgroup() *cgroup {
 	inner, unit, err := wantedCgroup(c.opts.id, c.spec, c.g.systemdCgroup)
 	if err != nil {
 		return nil // explain does not explain cgroups
@@ -76,16 +76,16 @@ func (c *creation) expectCgroup() *cgroup {
 }
 
 // writeListedGuest writes the part of a guest.
-func (c *creation) writeListedGuest(g *guest) error {
-	jail, err := c.planJail(g)
+func (c *createPlan) writeListedGuest(p *initCompiler, g *guest) error {
+	jail, err := c.planJail(g, p, os.Getpid())
 	if err != nil {
 		return err
 	}
 	self := slot("runh")
-	if err := c.compiler.cloneGuestHost(jail, self); err != nil {
+	if err := p.cloneGuestHost(jail, self); err != nil {
 		return err
 	}
-	return c.compiler.writeGuest(g, c.g, jail, &guestFiles{self: self, files: filesOf(jail), log: c.g.log != "", late: jail.late && c.networkAtStart(g.vm)})
+	return p.writeGuest(g, c.g, jail, &guestFiles{self: self, files: filesOf(jail), log: c.g.log != "", late: jail.late && c.networkAtStart(g.vm)})
 }
 
 // slotHome is an environment in which only HOME can be missing.

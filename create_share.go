@@ -12,9 +12,9 @@ import (
 
 // planShare returns nil for a guest that gets no files. A share that was not asked for but only follows
 // from the volumes is no reason to fail: what stands in its way is a warning. root is the container's.
-func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv, root int) (*sharePlan, error) {
+func (c *createPlan) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv, root int) (*sharePlan, error) {
 	mode := firstWord(o.settings.share, o.config.share, "auto")
-	volumes := userVolumes(c.plan.mounts)
+	volumes := userVolumes(c.init.mounts)
 	home := mode == "auto" && !slices.Contains(volumes, volume{imageHome, true}) && filesIn(root, imageHome)
 	if mode == "none" || mode == "auto" && len(volumes) == 0 && !home {
 		return nil, nil
@@ -74,7 +74,7 @@ func (c *creation) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv, r
 
 // homeProblem says why the files in the image's /root are not shared unless somebody asks for them. A share is not
 // for nothing: it rules out a template, and what is restored from a machine without one.
-func (c *creation) homeProblem(s *sharePlan, o *hermitOptions, place bool) string {
+func (c *createPlan) homeProblem(s *sharePlan, o *hermitOptions, place bool) string {
 	switch {
 	case c.from != nil || o.settings.template.name != "":
 		return "a machine that shares files cannot be saved or restored"
@@ -87,20 +87,20 @@ func (c *creation) homeProblem(s *sharePlan, o *hermitOptions, place bool) strin
 }
 
 // planShareJail looks at the mounts that the init has made.
-func (c *creation) planShareJail(plan *sharePlan) (*shareJail, error) {
+func (c *createPlan) planShareJail(plan *sharePlan, p *initCompiler, pid int) (*shareJail, error) {
 	filter, err := compileSeccomp(shareSeccomp())
 	if err != nil {
 		return nil, fmt.Errorf("virtiofsd's seccomp filter: %w", err)
 	}
-	j := &shareJail{plan: plan, seccomp: &filter, at: c.plan.rootfs}
-	if c.compiler.listed {
+	j := &shareJail{plan: plan, seccomp: &filter, at: c.init.rootfs}
+	if p.listed {
 		j.hidden = []string{slot("each mount of a file system of the kernel")}
 		return j, nil
 	}
-	mounts, err := readMountinfo(c.child())
+	mounts, err := readMountinfo(pid)
 	if err != nil {
 		return nil, err
 	}
-	j.hidden, err = kernelMounts(mounts, c.plan.rootfs)
+	j.hidden, err = kernelMounts(mounts, c.init.rootfs)
 	return j, err
 }

@@ -23,15 +23,16 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 	}
 	g.takeSignals(!o.detach)
 	runtime.LockOSThread() // for the mount namespace of this thread, and what it starts
-	c := &creation{g: g, opts: o.createOptions, facts: thisHost(), master: -1}
+	p := &createPlan{g: g, opts: o.createOptions, facts: thisHost()}
+	c := &creation{plan: p, master: -1}
 	if err := c.take(
-		c.readBundle,
-		func() error { return c.checkTerminal(o.detach) },
-		func() error { return checkCriuNamespaces(c.spec) },
+		p.readBundle,
+		func() error { return p.checkTerminal(o.detach) },
+		func() error { return checkCriuNamespaces(p.spec) },
 		c.claim,
 		c.makeBirthplace,
 		func() error { return c.criuRestore(o) },
-		func() error { return c.container.runPoststart(c.spec) },
+		func() error { return c.container.runPoststart(c.plan.spec) },
 	); err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func restoreLinux(g *globals, o *restoreOptions) error {
 	}
 	again, err := openContainer(g, c.container.ID)
 	if err == nil {
-		err = again.destroy(g, c.spec)
+		err = again.destroy(g, c.plan.spec)
 	}
 	if err != nil && !errors.Is(err, errNotExist) { // somebody else may have deleted it
 		return err
@@ -76,7 +77,7 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 		return err
 	}
 	defer closeDirs()
-	if err := checkImages(o.criu.imagePath, c.spec); err != nil {
+	if err := checkImages(o.criu.imagePath, c.plan.spec); err != nil {
 		return err
 	}
 	call.opts.text(criuRoot, root)
@@ -92,7 +93,7 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := call.joinNamespaces(c.spec); err != nil {
+	if err := call.joinNamespaces(c.plan.spec); err != nil {
 		return err
 	}
 	defer func() {
@@ -100,7 +101,7 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 			f.Close()
 		}
 	}()
-	for _, p := range c.plan.cgroup.places {
+	for _, p := range c.plan.init.cgroup.places {
 		names := p.names
 		if p.isV2() {
 			names = []string{""}
@@ -114,10 +115,10 @@ func (c *creation) criuRestore(o *restoreOptions) error {
 	}
 	call.signals = c.container.signals
 	// What criu has made so far is not left to it: its own end may come before its cleaning up.
-	c.onFailure(func() { c.plan.cgroup.killAll(unix.SIGKILL) })
+	c.onFailure(func() { c.plan.init.cgroup.killAll(unix.SIGKILL) })
 	call.started = func(pid int) error { return c.enterCgroups(pid, o.criu.manageCgroups == "ignore") }
 	call.notify = func(script string, pid, fd int) error { return c.hearCriu(script, pid, fd, kept) }
-	pid, err := call.run(c.g)
+	pid, err := call.run(c.plan.g)
 	if err == nil && pid != c.container.Pid {
 		err = fmt.Errorf("criu restore: process %d is back, where it has announced %d, see %s", pid, c.container.Pid, call.log)
 	}
@@ -143,8 +144,8 @@ func (c *creation) readyRoot() (string, error) {
 	}
 	defer unix.Close(fd)
 next:
-	for _, m := range c.plan.mounts {
-		for _, above := range c.plan.mounts {
+	for _, m := range c.plan.init.mounts {
+		for _, above := range c.plan.init.mounts {
 			if strings.HasPrefix(m.dest, above.dest+"/") {
 				continue next // its mount point is no file of the root's
 			}
@@ -200,16 +201,16 @@ func (c *creation) bringOutside(call *criuCall, images string) (kept map[string]
 			call.inherit(criuFirstFD+fd, name)
 		}
 	}
-	sources, err := readSources(c.spec, c.opts.bundle)
+	sources, err := readSources(c.plan.spec, c.plan.opts.bundle)
 	if err != nil {
 		return nil, err
 	}
 	kept = map[string]uint64{}
-	if c.spec.Root.Readonly {
+	if c.plan.spec.Root.Readonly {
 		kept["/"] = unix.MOUNT_ATTR_RDONLY
 	}
 	for _, m := range out.Mounts {
-		source, attrs, err := sources.sourceOf(m.Name, c.plan.cgroup)
+		source, attrs, err := sources.sourceOf(m.Name, c.plan.init.cgroup)
 		if err != nil {
 			return nil, fmt.Errorf("checkpoint %s %w", images, err)
 		}
@@ -263,7 +264,7 @@ func checkCriuNamespaces(spec *specs.Spec) error {
 // enterCgroups makes the cgroups. criu moves the processes into them; it goes there itself only where it is to leave
 // cgroups alone, and where systemd makes none without a process.
 func (c *creation) enterCgroups(pid int, inherit bool) error {
-	group := c.plan.cgroup
+	group := c.plan.init.cgroup
 	if group.unit != nil && group.unit.pending {
 		if err := group.enter(pid); err != nil {
 			return err
@@ -289,15 +290,15 @@ func (c *creation) enterCgroups(pid int, inherit bool) error {
 func (c *creation) hearCriu(script string, pid, fd int, kept map[string]uint64) (err error) {
 	switch script {
 	case "setup-namespaces": // they are there, but for the mounts
-		c.first = pid
+		c.restored = pid
 		err = c.setNetwork()
 	case "orphan-pts-master":
 		c.master = fd
 		return nil
 	case "post-restore": // it is complete, and stands still
-		c.first, c.container.Pid = pid, pid
+		c.restored, c.container.Pid = pid, pid
 		c.onFailure(func() {
-			c.plan.cgroup.killAll(unix.SIGKILL)
+			c.plan.init.cgroup.killAll(unix.SIGKILL)
 			c.container.end()
 		})
 		if c.container.StartTime, err = processStart(pid); err == nil {
@@ -353,7 +354,7 @@ func mountAttributes(options string) uint64 {
 
 // setNetwork makes a network namespace what create would have made of it: criu makes it empty.
 func (c *creation) setNetwork() error {
-	if ns := namespaceOf(c.spec, specs.NetworkNamespace); ns != nil && ns.Path == "" {
+	if ns := namespaceOf(c.plan.spec, specs.NetworkNamespace); ns != nil && ns.Path == "" {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", c.child()))
 		if err != nil {
 			return err
@@ -366,7 +367,7 @@ func (c *creation) setNetwork() error {
 	if err := c.moveDevices(); err != nil {
 		return err
 	}
-	if c.spec.Hooks == nil {
+	if c.plan.spec.Hooks == nil {
 		return nil
 	}
 	c.hooked, c.container.Pid = true, c.child()
@@ -382,7 +383,7 @@ func (c *creation) setNetworkInside() error {
 	if err := l.up(1); err != nil {
 		return fmt.Errorf("bring up the loopback interface: %w", err)
 	}
-	for name, value := range c.spec.Linux.Sysctl {
+	for name, value := range c.plan.spec.Linux.Sysctl {
 		path := sysctlPath(name)
 		if kind, _ := sysctlNamespace(path); kind != specs.NetworkNamespace {
 			continue // criu saves the others

@@ -78,20 +78,19 @@ func cmdExplain(g *globals, args []string) error {
 // explain goes the way of create, as far as that only reads. The application
 // is looked for in the rootfs as it lies there: mounts are not made.
 func explain(g *globals, bundle string) (*explanation, error) {
-	c := &creation{g: g, facts: thisHost(), opts: createOptions{bundle: bundle, id: explainID}}
-	c.first = os.Getpid() // with the id maps of a container without a user namespace: there is no other
+	c := &createPlan{g: g, facts: thisHost(), opts: createOptions{bundle: bundle, id: explainID}}
 	if err := c.readBundle(); err != nil {
 		return nil, err
 	}
-	c.plan.cgroup = c.expectCgroup()
+	c.init.cgroup = c.expectCgroup()
 	p := c.spec.Process
-	e := &explanation{Bundle: c.opts.bundle, Rootfs: c.plan.rootfs, Kind: "linux", Program: p.Args[0]}
-	root, err := unix.Open(c.plan.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	e := &explanation{Bundle: c.opts.bundle, Rootfs: c.init.rootfs, Kind: "linux", Program: p.Args[0]}
+	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("rootfs %s: %w", c.plan.rootfs, err)
+		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
 	}
 	defer unix.Close(root)
-	guest, err := c.findGuest(root)
+	guest, err := c.findGuest(root, os.Getpid())
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +158,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 }
 
 // warnUnreached looks into the network that the guest would join. One that cannot be looked into is create's to complain of.
-func (c *creation) warnUnreached(vm *vmConfig) string {
+func (c *createPlan) warnUnreached(vm *vmConfig) string {
 	path, _ := networkPath(c.spec)
 	if path == "" || vm.Network != "shared" || len(vm.Ports) > 0 {
 		return ""
@@ -182,7 +181,7 @@ func (c *creation) warnUnreached(vm *vmConfig) string {
 }
 
 // isRunning says whether that tap belongs to a container that was made of this very bundle.
-func (c *creation) isRunning(namespace uint64, tap int32) bool {
+func (c *createPlan) isRunning(namespace uint64, tap int32) bool {
 	entries, _ := os.ReadDir(c.g.root)
 	for _, e := range entries {
 		other, err := readContainer(c.g, e.Name())
@@ -195,7 +194,7 @@ func (c *creation) isRunning(namespace uint64, tap int32) bool {
 
 // notForGuests are the fields that describe a Linux process, which a guest is
 // not. They hold for what `exec` runs beside it.
-func notForGuests(c *creation, shared bool) []string {
+func notForGuests(c *createPlan, shared bool) []string {
 	var list []string
 	p := c.spec.Process
 	for _, f := range []struct {

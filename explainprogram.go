@@ -53,7 +53,7 @@ func explainProgram(g *globals, o *explainOptions) (*listing, error) {
 		return nil, err
 	}
 	c.facts.directory = l.assumeDirectory(c.facts.directory)
-	c.plan.cgroup = c.expectCgroup()
+	c.init.cgroup = c.expectCgroup()
 	guest, err := c.explainGuest()
 	if err != nil {
 		return nil, err
@@ -64,9 +64,9 @@ func explainProgram(g *globals, o *explainOptions) (*listing, error) {
 	return l, c.list(l, guest, o)
 }
 
-func planProgram(g *globals, o *explainOptions, facts *hostFacts) (*creation, error) {
+func planProgram(g *globals, o *explainOptions, facts *hostFacts) (*createPlan, error) {
 	facts.env, facts.cpu = listedEnv, listedCPU
-	c := &creation{g: g, facts: facts, master: -1, first: os.Getpid()}
+	c := &createPlan{g: g, facts: facts}
 	c.opts = createOptions{bundle: o.bundle, id: explainID, noPivot: o.noPivot, noNewKeyring: o.noNewKeyring}
 	return c, c.readBundle()
 }
@@ -91,30 +91,30 @@ func (l *listing) assumeDirectory(look func(string) (bool, error)) func(string) 
 }
 
 // explainGuest is the guest that create would find, as far as the rootfs shows it without the mounts.
-func (c *creation) explainGuest() (*guest, error) {
-	root, err := unix.Open(c.plan.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func (c *createPlan) explainGuest() (*guest, error) {
+	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("rootfs %s: %w", c.plan.rootfs, err)
+		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
 	}
 	defer unix.Close(root)
-	return c.findGuest(root)
+	return c.findGuest(root, os.Getpid())
 }
 
 // list adds the programs of a creation that has been planned. g is the guest, if it is one.
-func (c *creation) list(l *listing, g *guest, o *explainOptions) error {
+func (c *createPlan) list(l *listing, g *guest, o *explainOptions) error {
 	l.Bundle, l.Kind = c.opts.bundle, "linux"
 	if g != nil {
 		l.Kind = "hermit"
 	}
-	if c.plan.cgroup == nil {
-		c.plan.cgroup = &cgroup{}
+	if c.init.cgroup == nil {
+		c.init.cgroup = &cgroup{}
 		l.Notes = append(l.Notes, "the host's cgroups cannot be found: the listing has none")
 	}
 	if hasNewUsers(c.spec) && len(c.spec.Process.User.AdditionalGids) > 0 {
 		l.Notes = append(l.Notes, "if the user namespace denies setgroups, create leaves process.user.additionalGids out")
 	}
 	return withinProgram(func() error {
-		p := c.plan
+		p := c.init
 		p.namespaces = readNamespaces(c.spec.Linux.Namespaces)
 		defer p.namespaces.close()
 		c.lookAtNamespaces(l)
@@ -132,8 +132,8 @@ func (c *creation) list(l *listing, g *guest, o *explainOptions) error {
 }
 
 // lookAtNamespaces opens those to join, where that is possible: their owners decide over the order.
-func (c *creation) lookAtNamespaces(l *listing) {
-	n := &c.plan.namespaces
+func (c *createPlan) lookAtNamespaces(l *listing) {
+	n := &c.init.namespaces
 	if len(n.join) == 0 {
 		return
 	}
@@ -141,29 +141,29 @@ func (c *creation) lookAtNamespaces(l *listing) {
 		l.Notes = append(l.Notes, fmt.Sprintf("%v: the listing takes the namespaces to join for the host's", err))
 		return
 	}
-	n.built = c.facts.built(n, c.plan.rootfs)
+	n.built = c.facts.built(n, c.init.rootfs)
 }
 
 // listInit lists the container's init, up to the program or the keeper.
-func (c *creation) listInit(l *listing, g *guest) error {
+func (c *createPlan) listInit(l *listing, g *guest) error {
 	compiler, err := c.compile(g)
 	if err != nil {
 		return err
 	}
 	defer compiler.close()
-	l.add(compiler.program, false, "the container's init", c.birth())
+	l.add(compiler.program, false, "the container's init", c.birth(compiler.forks))
 	return nil
 }
 
 const plainBirth = "fork and execve of the interpreter"
 
 // birth says how the init begins.
-func (c *creation) birth() string {
+func (c *createPlan) birth(forks bool) string {
 	s := plainBirth
-	if flags := c.plan.bornIn(); flags != 0 {
+	if flags := c.init.bornIn(); flags != 0 {
 		s += ", with " + showFlags(uint64(flags), cloneWords)
 	}
-	return s + bornInCgroup(c.plan.cgroup, c.compiler.forks)
+	return s + bornInCgroup(c.init.cgroup, forks)
 }
 
 func bornInCgroup(group *cgroup, forks bool) string {
@@ -174,9 +174,9 @@ func bornInCgroup(group *cgroup, forks bool) string {
 }
 
 // listMaps lists the process that holds the maps of an id-mapped mount, once for all of them.
-func (c *creation) listMaps(l *listing) error {
-	for _, m := range c.plan.mounts {
-		if !m.idmap || len(m.uids) == 0 && c.plan.namespaces.joins(unix.CLONE_NEWUSER) {
+func (c *createPlan) listMaps(l *listing) error {
+	for _, m := range c.init.mounts {
+		if !m.idmap || len(m.uids) == 0 && c.init.namespaces.joins(unix.CLONE_NEWUSER) {
 			continue
 		}
 		p, err := listedProgram(c.facts)
@@ -192,7 +192,7 @@ func (c *creation) listMaps(l *listing) error {
 }
 
 // listHooks lists the hooks in the order in which they run; those that are processes of the container's come last.
-func (c *creation) listHooks(l *listing) error {
+func (c *createPlan) listHooks(l *listing) error {
 	h := c.spec.Hooks
 	if h == nil {
 		return nil
@@ -209,7 +209,7 @@ func (c *creation) listHooks(l *listing) error {
 	}
 	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
 	err := errors.Join(list("prestart", h.Prestart), list("createRuntime", h.CreateRuntime))
-	r.cwd, r.join = c.plan.rootfs, 1
+	r.cwd, r.join = c.init.rootfs, 1
 	err = errors.Join(err, list("createContainer", h.CreateContainer))
 	r.cwd, r.join, r.tied = c.opts.bundle, 0, false
 	err = errors.Join(err, list("poststart", h.Poststart))
@@ -230,7 +230,7 @@ func (c *creation) listHooks(l *listing) error {
 	return nil
 }
 
-func (c *creation) listHook(l *listing, r *hookRun, h *specs.Hook, n int) error {
+func (c *createPlan) listHook(l *listing, r *hookRun, h *specs.Hook, n int) error {
 	p, err := listedProgram(c.facts)
 	if err != nil {
 		return err
@@ -244,8 +244,8 @@ func (c *creation) listHook(l *listing, r *hookRun, h *specs.Hook, n int) error 
 }
 
 // joinFlags are the namespaces in which the container's processes differ from runh.
-func (c *creation) joinFlags() uint64 {
-	n := &c.plan.namespaces
+func (c *createPlan) joinFlags() uint64 {
+	n := &c.init.namespaces
 	flags := n.create
 	for _, j := range n.join {
 		flags |= j.flag
@@ -254,7 +254,7 @@ func (c *creation) joinFlags() uint64 {
 }
 
 // listExec lists an exec into the container.
-func (c *creation) listExec(l *listing, file string) error {
+func (c *createPlan) listExec(l *listing, file string) error {
 	e := newExecution(execOptions{id: c.opts.id, process: file, detach: true})
 	var err error
 	if file == "" {
@@ -265,13 +265,13 @@ func (c *creation) listExec(l *listing, file string) error {
 	return c.listProcess(l, e, "exec")
 }
 
-func (c *creation) listProcess(l *listing, e *execution, name string) error {
+func (c *createPlan) listProcess(l *listing, e *execution, name string) error {
 	p, err := c.compileProcess(e)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	born := plainBirth + bornInCgroup(c.plan.cgroup, p.sibling != 0)
+	born := plainBirth + bornInCgroup(c.init.cgroup, p.sibling != 0)
 	if a := e.plan.process.ExecCPUAffinity; a != nil && a.Initial != "" {
 		born += ", on CPUs " + strings.TrimSpace(a.Initial)
 	}
@@ -280,12 +280,12 @@ func (c *creation) listProcess(l *listing, e *execution, name string) error {
 }
 
 // compileProcess writes the program of a process that is added to the container.
-func (c *creation) compileProcess(e *execution) (*program, error) {
+func (c *createPlan) compileProcess(e *execution) (*program, error) {
 	if err := e.decide(c.g, c.opts.id, c.spec, !c.opts.noNewKeyring, c.facts); err != nil {
 		return nil, err
 	}
-	c.plan.cgroup.unit = nil // by then it is a cgroup like others
-	in := &execTarget{pid: 1, pidfd: -1, root: -1, flags: c.joinFlags(), group: c.plan.cgroup, file: e.file(), preserve: e.opts.preserveFds}
+	c.init.cgroup.unit = nil // by then it is a cgroup like others
+	in := &execTarget{pid: 1, pidfd: -1, root: -1, flags: c.joinFlags(), group: c.init.cgroup, file: e.file(), preserve: e.opts.preserveFds}
 	for range in.group.v1Places() {
 		in.tasks = append(in.tasks, -1)
 	}

@@ -19,10 +19,10 @@ const explainID = "explain"
 // expectGuest takes a first look, before the cgroup is made: a VMM that uses KVM
 // needs its device allowed there. The look that counts comes after the mounts,
 // which can hide the application or bring it.
-func (c *creation) expectGuest() ([]deviceRule, error) {
-	root, err := unix.Open(c.plan.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func (c *createPlan) expectGuest() ([]deviceRule, error) {
+	root, err := unix.Open(c.init.rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("rootfs %s: %w", c.plan.rootfs, err)
+		return nil, fmt.Errorf("rootfs %s: %w", c.init.rootfs, err)
 	}
 	defer unix.Close(root)
 	p := c.spec.Process
@@ -44,7 +44,7 @@ func (c *creation) expectGuest() ([]deviceRule, error) {
 	return []deviceRule{{true, 'c', 10, 232, accessRead | accessWrite}}, nil
 }
 
-func (c *creation) hermitOptions() (*hermitOptions, error) {
+func (c *createPlan) hermitOptions() (*hermitOptions, error) {
 	if c.hermit != nil {
 		return c.hermit, nil
 	}
@@ -61,8 +61,8 @@ func (c *creation) hermitOptions() (*hermitOptions, error) {
 }
 
 // findGuest says whether the container's program is a Hermit application, and
-// what it takes to run it.
-func (c *creation) findGuest(root int) (*guest, error) {
+// what it takes to run it. pid is a process with the container's id maps.
+func (c *createPlan) findGuest(root, pid int) (*guest, error) {
 	p := c.spec.Process
 	args := pastInit(p.Args)
 	app, err := detectHermit(root, p.Cwd, args[0], p.Env, modeOf(c.spec.Annotations))
@@ -80,7 +80,7 @@ func (c *creation) findGuest(root int) (*guest, error) {
 		return nil, err
 	}
 	g := &guest{app: app}
-	if err := c.planGuest(g, root); err != nil {
+	if err := c.planGuest(g, root, pid); err != nil {
 		g.close()
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (c *creation) findGuest(root int) (*guest, error) {
 
 // dropLabels: what a profile or a label allows is meant for a program of the image. Keeper, QEMU and virtiofsd are none,
 // see SECURITY.md; exec's processes get it.
-func (c *creation) dropLabels() error {
+func (c *createPlan) dropLabels() error {
 	p := c.spec.Process
 	if err := tryLabels(p); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (c *creation) dropLabels() error {
 	return nil
 }
 
-func (c *creation) planGuest(g *guest, root int) error {
+func (c *createPlan) planGuest(g *guest, root, pid int) error {
 	if !hasNamespace(c.spec, specs.MountNamespace) {
 		return errors.New("a Hermit application needs a mount namespace: its keeper never enters the rootfs otherwise")
 	}
@@ -111,10 +111,10 @@ func (c *creation) planGuest(g *guest, root int) error {
 		return err
 	}
 	config, settings := o.config, o.settings
-	if g.uids, err = readIDMap(c.child(), "uid_map"); err != nil {
+	if g.uids, err = readIDMap(pid, "uid_map"); err != nil {
 		return err
 	}
-	if g.gids, err = readIDMap(c.child(), "gid_map"); err != nil {
+	if g.gids, err = readIDMap(pid, "gid_map"); err != nil {
 		return err
 	}
 	settings.gids = g.gids
@@ -131,13 +131,13 @@ func (c *creation) planGuest(g *guest, root int) error {
 	if g.share, err = c.planShare(o, g.app, g.env, root); err != nil {
 		return err
 	}
-	if g.vm, err = newVM(c.spec, c.plan.cgroup, config, settings, g.app, g.loader, g.share); err != nil {
+	if g.vm, err = newVM(c.spec, c.init.cgroup, config, settings, g.app, g.loader, g.share); err != nil {
 		return err
 	}
 	if g.vm.Accel == "kvm" {
 		works, err := c.pickKVM(g)
 		if err == nil && !works {
-			g.vm, err = newVM(c.spec, c.plan.cgroup, config, settings, g.app, g.loader, g.share)
+			g.vm, err = newVM(c.spec, c.init.cgroup, config, settings, g.app, g.loader, g.share)
 		}
 		if err != nil {
 			return err
@@ -182,7 +182,7 @@ func (c *creation) planGuest(g *guest, root int) error {
 }
 
 // warnStdin warns of input that no kernel will read. explain says so by itself.
-func (c *creation) warnStdin(app *hermitApp) error {
+func (c *createPlan) warnStdin(app *hermitApp) error {
 	if c.opts.id == explainID || !c.spec.Process.Terminal && !stdinOpen() {
 		return nil
 	}
@@ -204,7 +204,7 @@ func stdinOpen() bool {
 
 // checkVariables: a program without its settings does harm, so a variable that does not fit is an error, unless somebody
 // has said that it is none.
-func (c *creation) checkVariables(g *guest, allowed string, room int) error {
+func (c *createPlan) checkVariables(g *guest, allowed string, room int) error {
 	if len(g.left.added) > 0 {
 		c.g.infof("process.env: the guest does not get %s, which Kubernetes adds", strings.Join(g.left.added, ", "))
 	}
@@ -222,7 +222,7 @@ func (c *creation) checkVariables(g *guest, allowed string, room int) error {
 }
 
 // chooseEnv is where QEMU comes from: the image, a path in the vm section, or the environment.
-func (c *creation) chooseEnv(s *hermitSettings, root int, envDir string) (*hermitEnv, error) {
+func (c *createPlan) chooseEnv(s *hermitSettings, root int, envDir string) (*hermitEnv, error) {
 	switch {
 	case s.imageVMM:
 		return imageEnv(root)
@@ -238,7 +238,7 @@ func (c *creation) chooseEnv(s *hermitSettings, root int, envDir string) (*hermi
 
 // pickKVM finds a CPU for a machine under KVM, where nobody names one. If there
 // is none, and KVM was our own idea, the machine runs without it.
-func (c *creation) pickKVM(g *guest) (works bool, err error) {
+func (c *createPlan) pickKVM(g *guest) (works bool, err error) {
 	config, settings := c.hermit.config, c.hermit.settings
 	saved := settings.template.name != ""
 	switch {

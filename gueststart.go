@@ -15,14 +15,14 @@ import (
 func (c *creation) startGuest(g *guest, root int) error {
 	defer g.close()
 	p := c.compiler
-	jail, err := c.planJail(g)
+	jail, err := c.plan.planJail(g, p, c.child())
 	if err != nil {
 		return err
 	}
 	files := filesOf(jail)
 	var log *os.File
-	if c.g.log != "" {
-		if log, err = os.OpenFile(c.g.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o644); err != nil {
+	if c.plan.g.log != "" {
+		if log, err = os.OpenFile(c.plan.g.log, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o644); err != nil {
 			return fmt.Errorf("log: %w", err)
 		}
 		defer log.Close()
@@ -37,8 +37,8 @@ func (c *creation) startGuest(g *guest, root int) error {
 	if err != nil {
 		return err
 	}
-	from := &guestFiles{self: self, files: files, log: log != nil, late: jail.late && c.networkAtStart(g.vm)}
-	if err := p.writeGuest(g, c.g, jail, from); err != nil {
+	from := &guestFiles{self: self, files: files, log: log != nil, late: jail.late && c.plan.networkAtStart(g.vm)}
+	if err := p.writeGuest(g, c.plan.g, jail, from); err != nil {
 		return err
 	}
 	if err := c.session.proceed(); err != nil {
@@ -71,40 +71,41 @@ func (c *creation) startGuest(g *guest, root int) error {
 	}
 	if jail.late {
 		c.container.Hermit.Launch = &launch{Address: jail.launchAt, QEMU: g.env.QEMU, VM: g.vm}
-		if !c.networkAtStart(g.vm) {
+		if !c.plan.networkAtStart(g.vm) {
 			if err := c.launchNow(g.vm, root); err != nil {
 				return err
 			}
 		}
 	}
-	c.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s, files %s", g.app.path,
+	c.plan.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s, files %s", g.app.path,
 		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.container.Hermit.Loader, g.env.QEMU, g.share)
 	return nil
 }
 
 // launchNow gives the VMM its network already at create. wakeKeeper hears what becomes of it.
 func (c *creation) launchNow(vm *vmConfig, root int) error {
-	a, err := c.container.attach(c.g, vm, c.child(), root)
+	a, err := c.container.attach(c.plan.g, vm, c.child(), root)
 	if err != nil {
 		return err
 	}
-	c.onFailure(func() { c.container.detach(c.spec) })
+	c.onFailure(func() { c.container.detach(c.plan.spec) })
 	defer a.close()
 	c.launching, err = c.container.sendLaunch(a)
 	c.container.Hermit.Launch = nil
 	return err
 }
 
-// planJail opens and chooses everything that the VMM will have.
-func (c *creation) planJail(g *guest) (*vmmJail, error) {
+// planJail opens and chooses everything that the VMM will have, for a program. pid is
+// the process that runs it.
+func (c *createPlan) planJail(g *guest, p *initCompiler, pid int) (*vmmJail, error) {
 	files, err := g.env.filesFor(g.vm)
 	if err != nil {
 		return nil, err
 	}
 	j := &vmmJail{
 		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files, image: g.env.image,
-		uid: vmmID(g.uids, c.g.root, c.opts.id), gid: vmmID(g.gids, c.g.root, c.opts.id), at: c.plan.rootfs, maxFiles: g.vm.maxFiles(),
-		late: g.vm.usesTap(), listener: c.compiler.listener,
+		uid: vmmID(g.uids, c.g.root, c.opts.id), gid: vmmID(g.gids, c.g.root, c.opts.id), at: c.init.rootfs, maxFiles: g.vm.maxFiles(),
+		late: g.vm.usesTap(), listener: p.listener,
 	}
 	if j.app, err = newJailFile(vmmApp, int(g.app.file.Fd())); err != nil {
 		return nil, err
@@ -115,7 +116,7 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 			return nil, err
 		}
 		if g.loader.host && loader.open {
-			c.cloneLoader(&loader)
+			c.cloneLoader(&loader, p.listed)
 		}
 		j.loader = &loader
 	}
@@ -130,7 +131,7 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 		}
 	}
 	if g.share != nil {
-		if j.share, err = c.planShareJail(g.share); err != nil {
+		if j.share, err = c.planShareJail(g.share, p, pid); err != nil {
 			return nil, err
 		}
 	}
@@ -143,8 +144,8 @@ func (c *creation) planJail(g *guest) (*vmmJail, error) {
 }
 
 // cloneLoader clones a loader of the host's here. If we may not, it is copied.
-func (c *creation) cloneLoader(j *jailFile) {
-	if c.compiler.listed {
+func (c *createPlan) cloneLoader(j *jailFile, listed bool) {
+	if listed {
 		j.tree = c.facts.user() == 0
 		j.open = j.tree
 		return
@@ -181,6 +182,6 @@ func (c *creation) wakeKeeper() error {
 
 // networkAtStart says whether the network is looked at as late as possible: Docker puts the interface
 // into a namespace of the container's own between create and start. With run there is nothing between.
-func (c *creation) networkAtStart(vm *vmConfig) bool {
+func (c *createPlan) networkAtStart(vm *vmConfig) bool {
 	return !c.opts.run && (vm.Network != "shared" || networkOf(c.spec) == ownNetwork)
 }

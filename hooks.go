@@ -246,13 +246,13 @@ func (c *creation) runCreateHooks() error {
 		return err
 	}
 	state := c.container.hookState(specs.StateCreated, pidInside(c.container.Pid))
-	createContainer := hookRun{kind: "createContainer", hooks: c.spec.Hooks.CreateContainer, state: state, cwd: c.container.Rootfs, join: c.container.Pid, tied: true, signals: c.container.signals}
+	createContainer := hookRun{kind: "createContainer", hooks: c.plan.spec.Hooks.CreateContainer, state: state, cwd: c.container.Rootfs, join: c.container.Pid, tied: true, signals: c.container.signals}
 	return createContainer.run()
 }
 
 // runRuntimeHooks runs those of them that stay in the host's namespaces.
 func (c *creation) runRuntimeHooks() error {
-	h := c.spec.Hooks
+	h := c.plan.spec.Hooks
 	state := c.container.hookState(specs.StateCreated, c.container.Pid)
 	//lint:ignore SA1019 Docker before 28 sets up its network in a prestart hook.
 	prestart := hookRun{kind: "prestart", hooks: h.Prestart, state: state, cwd: c.container.Bundle, tied: true, signals: c.container.signals}

@@ -15,13 +15,13 @@ import (
 
 // checkHostMounts refuses what could only pretend to protect, or would cover
 // the host's own root.
-func (c *creation) checkHostMounts() error {
+func (c *createPlan) checkHostMounts() error {
 	if hasNamespace(c.spec, specs.MountNamespace) {
 		return nil
 	}
 	l := c.spec.Linux
 	switch {
-	case c.plan.rootfs == "/":
+	case c.init.rootfs == "/":
 		return errors.New("root.path / needs a mount namespace: without one the mounts would cover the host")
 	case len(l.MaskedPaths) > 0 || len(l.ReadonlyPaths) > 0:
 		return errors.New("linux.maskedPaths and readonlyPaths need a mount namespace: without one the same paths can be reached on the host's mounts")
@@ -32,7 +32,7 @@ func (c *creation) checkHostMounts() error {
 
 // expectHostMounts remembers what the rootfs lies on before it is covered.
 func (c *creation) expectHostMounts() {
-	if !hasNamespace(c.spec, specs.MountNamespace) {
+	if !hasNamespace(c.plan.spec, specs.MountNamespace) {
 		c.container.Uncovered = mountID(c.container.Rootfs)
 	}
 }

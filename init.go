@@ -356,6 +356,8 @@ func (c *initCompiler) ready() {
 	c.report(syncReady)
 	c.await()
 	c.call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, 0, 0, 0, 0)
+	c.endBySignals() // before anybody hears of the container
+	c.at("get ready for start")
 	c.report(syncArmed)
 }
 
@@ -374,7 +376,6 @@ func (c *initCompiler) endBySignals() {
 // serveStart waits for `runh start`, which connects to the start socket and
 // reads: end of file is the execve that has happened, a message says why not.
 func (c *initCompiler) serveStart() call {
-	c.endBySignals()
 	c.at("wait for start")
 	// settle has put the start socket where the program's memory was.
 	return c.call(unix.SYS_ACCEPT4, programFD, 0, 0, unix.SOCK_CLOEXEC)

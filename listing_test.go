@@ -74,13 +74,13 @@ func cgroupTrees(v1, v2 bool) func(bool) (*cgroupHost, error) {
 }
 
 // listedAs are the golden listings that need more than their config: what the command line and the host say.
-var listedAs = map[string]func(c *creation){
-	"podman-rootless": func(c *creation) {
+var listedAs = map[string]func(c *createPlan){
+	"podman-rootless": func(c *createPlan) {
 		c.facts.user = func() int { return 1000 }
 		c.facts.held = func() uint64 { return 0 }
 	},
-	"joined-built-namespace": func(c *creation) { c.facts.built = func(*namespaces, string) bool { return true } },
-	"user-namespace-joined": func(c *creation) {
+	"joined-built-namespace": func(c *createPlan) { c.facts.built = func(*namespaces, string) bool { return true } },
+	"user-namespace-joined": func(c *createPlan) {
 		c.facts.namespaces = func(n *namespaces) error {
 			for i := range n.join { // the network namespace belongs to the user namespace
 				n.join[i].inside = n.join[i].flag == unix.CLONE_NEWNET
@@ -88,20 +88,20 @@ var listedAs = map[string]func(c *creation){
 			return nil
 		}
 	},
-	"joined-namespaces": func(c *creation) {
+	"joined-namespaces": func(c *createPlan) {
 		c.facts.namespaces = func(*namespaces) error {
 			return errors.New("namespace \"pid\": open /proc/77/ns/pid: no such file or directory")
 		}
 	},
-	"cgroup-v1":           func(c *creation) { c.facts.cgroups = cgroupTrees(true, false) },
-	"cgroup-hybrid":       func(c *creation) { c.facts.cgroups = cgroupTrees(true, true) },
-	"cgroup-systemd":      func(c *creation) { c.g.systemdCgroup = true },
-	"cgroup-systemd-fork": func(c *creation) { c.g.systemdCgroup = true },
-	"crio":                func(c *creation) { c.g.systemdCgroup = true },
-	"exec-v1":             func(c *creation) { c.facts.cgroups = cgroupTrees(true, false) },
-	"no-pivot":            func(c *creation) { c.opts.noPivot = true },
-	"hermit-no-pivot":     func(c *creation) { c.opts.noPivot = true },
-	"hermit-log":          func(c *creation) { c.g.log = "/var/log/runh.log" },
+	"cgroup-v1":           func(c *createPlan) { c.facts.cgroups = cgroupTrees(true, false) },
+	"cgroup-hybrid":       func(c *createPlan) { c.facts.cgroups = cgroupTrees(true, true) },
+	"cgroup-systemd":      func(c *createPlan) { c.g.systemdCgroup = true },
+	"cgroup-systemd-fork": func(c *createPlan) { c.g.systemdCgroup = true },
+	"crio":                func(c *createPlan) { c.g.systemdCgroup = true },
+	"exec-v1":             func(c *createPlan) { c.facts.cgroups = cgroupTrees(true, false) },
+	"no-pivot":            func(c *createPlan) { c.opts.noPivot = true },
+	"hermit-no-pivot":     func(c *createPlan) { c.opts.noPivot = true },
+	"hermit-log":          func(c *createPlan) { c.g.log = "/var/log/runh.log" },
 }
 
 // TestListingGolden compares each config of testdata/golden with its listing.
@@ -193,15 +193,15 @@ func golden(t *testing.T, name string) (*listing, string) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), bytes.ReplaceAll(config, []byte("BUNDLE"), []byte(dir)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c := &creation{g: &globals{root: "/run/runh", logLevel: "error"}, facts: listedHost(), opts: createOptions{bundle: dir, id: explainID}, master: -1}
+	c := &createPlan{g: &globals{root: "/run/runh", logLevel: "error"}, facts: listedHost(), opts: createOptions{bundle: dir, id: explainID}}
 	if set := listedAs[name]; set != nil {
 		set(c)
 	}
 	if err := c.readBundle(); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	if c.plan.cgroup = c.expectCgroup(); c.g.systemdCgroup {
-		c.plan.cgroup = systemdGroup(t, c)
+	if c.init.cgroup = c.expectCgroup(); c.g.systemdCgroup {
+		c.init.cgroup = systemdGroup(t, c)
 	}
 	var g *guest
 	if strings.HasPrefix(name, "hermit") {
@@ -215,7 +215,7 @@ func golden(t *testing.T, name string) (*listing, string) {
 }
 
 // systemdGroup is the scope that systemd would make, on a host that may have no systemd.
-func systemdGroup(t *testing.T, c *creation) *cgroup {
+func systemdGroup(t *testing.T, c *createPlan) *cgroup {
 	t.Helper()
 	p, err := parseSystemdPath(c.opts.id, c.spec.Linux.CgroupsPath)
 	if err != nil {

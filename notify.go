@@ -37,7 +37,7 @@ func (c *creation) shareNotify() error {
 	if err := os.Chmod(dir, 0o755); err != nil { // the umask is the caller's
 		return err
 	}
-	c.plan.mounts = append(c.plan.mounts, mountRequest{
+	c.plan.init.mounts = append(c.plan.init.mounts, mountRequest{
 		dest: "/run/notify", source: dir, fstype: "bind", bind: true, propagation: unix.MS_PRIVATE,
 		set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC,
 	})

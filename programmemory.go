@@ -30,39 +30,43 @@ const (
 )
 
 // newProgram makes an empty program for a process with these descriptors as 0, 1
-// and 2. Its first two operations are the default end of all errors: tell the
-// parent, and exit.
+// and 2.
 func newProgram(facts *hostFacts, stdin, stdout, stderr int) (*program, error) {
 	memory, err := unix.MemfdCreate("program", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("memfd_create", err))
 	}
-	p := &program{memory: memory, data: dataOffset, facts: facts, labels: map[addr]string{}}
+	p := &program{memory: memory, facts: facts}
 	if err := unix.Ftruncate(memory, programSize); err != nil {
 		p.close()
 		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("ftruncate", err))
 	}
-	if p.mem, err = unix.Mmap(memory, 0, programSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	return p, p.begin(unix.MAP_SHARED, stdin, stdout, stderr)
+}
+
+// listedProgram is one for a listing. Its memory is ordinary, and its descriptors
+// are numbers and names.
+func listedProgram(facts *hostFacts) (*program, error) {
+	p := &program{memory: -1, facts: facts, listed: true}
+	return p, p.begin(unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE, 0, 1, 2)
+}
+
+// begin writes the default end of all errors, the first two operations: tell the
+// parent, and exit.
+func (p *program) begin(mapping, stdin, stdout, stderr int) (err error) {
+	if p.mem, err = unix.Mmap(p.memory, 0, programSize, unix.PROT_READ|unix.PROT_WRITE, mapping); err != nil {
 		p.close()
-		return nil, fmt.Errorf("program memory: %w", os.NewSyscallError("mmap", err))
+		return fmt.Errorf("program memory: %w", os.NewSyscallError("mmap", err))
 	}
-	p.begins = []descriptor{{fd: stdin, name: "stdin"}, {fd: stdout, name: "stdout"}, {fd: stderr, name: "stderr"}, {fd: memory, name: "program"}, {fd: -1, name: "parent"}}
+	p.data, p.labels = dataOffset, map[addr]string{}
+	p.begins = []descriptor{{fd: stdin, name: "stdin"}, {fd: stdout, name: "stdout"}, {fd: stderr, name: "stderr"}, {fd: p.memory, name: "program"}, {fd: -1, name: "parent"}}
 	p.section("the end of all errors")
 	p.step = "report"
 	p.call(unix.SYS_WRITE, syncFD, addr(errnoAddr), 16)
 	p.call(unix.SYS_EXIT_GROUP, 1)
 	p.onErr = p.opAddr(0)
 	p.header().entry = p.opAddr(p.ops)
-	return p, nil
-}
-
-// listedProgram is one for a listing. Its descriptors are numbers and names.
-func listedProgram(facts *hostFacts) (*program, error) {
-	p, err := newProgram(facts, 0, 1, 2)
-	if err == nil {
-		p.listed = true
-	}
-	return p, err
+	return nil
 }
 
 // close gives the memory back here. A process that runs the program has its own.

@@ -41,10 +41,10 @@ func (c *creation) detached(g *globals) error {
 	defer c.release()
 	ready, err := c.container.expectReady()
 	if err == nil {
-		err = c.container.start(g, c.spec)
+		err = c.container.start(g, c.plan.spec)
 	}
 	if err != nil {
-		c.container.destroy(g, c.spec)
+		c.container.destroy(g, c.plan.spec)
 		return err
 	}
 	c.container.close()
@@ -66,7 +66,7 @@ func (c *creation) attached(g *globals, keep bool) error {
 	ready, err := c.container.expectReady()
 	told := make(chan bool)
 	if err == nil {
-		err = c.container.start(g, c.spec)
+		err = c.container.start(g, c.plan.spec)
 	}
 	if err == nil {
 		if ready != nil {
@@ -88,12 +88,12 @@ func (c *creation) attached(g *globals, keep bool) error {
 		return exitStatus(status)
 	}
 	if again, lockErr := openContainer(g, c.container.ID); lockErr == nil {
-		lockErr = again.destroy(g, c.spec)
+		lockErr = again.destroy(g, c.plan.spec)
 		if err == nil {
 			err = lockErr
 		}
 	} else if err != nil {
-		c.container.destroy(g, c.spec)
+		c.container.destroy(g, c.plan.spec)
 	}
 	if err != nil {
 		return err

@@ -343,7 +343,7 @@ func TestStepsUndone(t *testing.T) {
 		{"panic", func() error { panic("BUG: one") }, true},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			c := &creation{g: &globals{}}
+			c := &creation{plan: &createPlan{g: &globals{}}}
 			var undone []int
 			step := func(n int) func() error {
 				return func() error { c.onFailure(func() { undone = append(undone, n) }); return nil }

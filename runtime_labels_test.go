@@ -124,7 +124,7 @@ func TestAppArmor(t *testing.T) {
 
 // What explain lists: fields of a Linux process that this config sets.
 func TestNotForGuests(t *testing.T) {
-	c := &creation{spec: &specs.Spec{Root: &specs.Root{}, Linux: &specs.Linux{}, Process: &specs.Process{Cwd: "/"}}}
+	c := &createPlan{spec: &specs.Spec{Root: &specs.Root{}, Linux: &specs.Linux{}, Process: &specs.Process{Cwd: "/"}}}
 	if got := notForGuests(c, false); len(got) != 0 {
 		t.Errorf("of an empty process: %q", got)
 	}

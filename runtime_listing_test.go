@@ -47,12 +47,12 @@ func programOf(t *testing.T, pid int, listed *program) *program {
 }
 
 // compareListing holds the listing of c's bundle against the memory of a process. The words are what only create knows.
-func compareListing(t *testing.T, c *creation, pid int, known *strings.Replacer) {
+func compareListing(t *testing.T, c *createPlan, pid int, known *strings.Replacer) {
 	t.Helper()
 	if err := c.readBundle(); err != nil {
 		t.Fatal(err)
 	}
-	c.plan.cgroup = c.expectCgroup()
+	c.init.cgroup = c.expectCgroup()
 	g, err := c.explainGuest()
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func compareListing(t *testing.T, c *creation, pid int, known *strings.Replacer)
 	if g != nil {
 		defer g.close()
 	}
-	c.plan.namespaces = readNamespaces(c.spec.Linux.Namespaces)
+	c.init.namespaces = readNamespaces(c.spec.Linux.Namespaces)
 	compiler, err := c.compile(g)
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +90,7 @@ func comparePrograms(t *testing.T, listed, real *program, known *strings.Replace
 
 // knownShell are the words that only create knows, for a shell of the containers here.
 var knownShell = strings.NewReplacer(`"exec: \"/bin/sh\""`, `"exec: <executable>"`, `"/bin/sh"`, "<executable>",
+
 	`"HOME=/root"`, "<HOME of /etc/passwd>", `"HOME=/home"`, "<HOME of /etc/passwd>", `"HOME=/"`, "<HOME of /etc/passwd>")
 
 func TestListingIsWhatRuns(t *testing.T) {
@@ -124,7 +125,7 @@ func TestListingIsWhatRuns(t *testing.T) {
 			c.create()
 			facts := thisHost()
 			facts.stdio = func(int) (unix.Stat_t, error) { return unix.Stat_t{Mode: unix.S_IFIFO}, nil } // as create has
-			plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json", systemdCgroup: rtSystemd()}, facts: facts, opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
+			plan := &createPlan{g: &globals{root: r.root, log: r.log, logFormat: "json", systemdCgroup: rtSystemd()}, facts: facts, opts: createOptions{bundle: c.dir, id: c.id}}
 			compareListing(t, plan, c.pid, knownShell)
 			c.start()
 			c.wait()
@@ -143,7 +144,7 @@ func TestListingIsWhatRunsHermit(t *testing.T) {
 	r.must(err)
 	pid, err := strconv.Atoi(strings.Fields(string(children))[0])
 	r.must(err)
-	plan := &creation{g: &globals{root: r.root, log: r.log, logFormat: "json"}, facts: thisHost(), first: os.Getpid(), opts: createOptions{bundle: c.dir, id: c.id}, master: -1}
+	plan := &createPlan{g: &globals{root: r.root, log: r.log, logFormat: "json"}, facts: thisHost(), opts: createOptions{bundle: c.dir, id: c.id}}
 	self, err := filepath.EvalSymlinks(r.bin)
 	r.must(err)
 	compareListing(t, plan, pid, strings.NewReplacer(strconv.Quote(self), "<runh>", " to <argv, from create or start>", "", "<argv, from create or start>", "[]"))
@@ -195,7 +196,7 @@ func TestListingIsWhatRunsExec(t *testing.T) {
 	plan, err := planProgram(&globals{root: r.root, systemdCgroup: rtSystemd()}, &explainOptions{bundle: c.dir}, facts)
 	r.must(err)
 	plan.opts.id = c.id
-	plan.plan.cgroup, plan.plan.namespaces = plan.expectCgroup(), readNamespaces(plan.spec.Linux.Namespaces)
+	plan.init.cgroup, plan.init.namespaces = plan.expectCgroup(), readNamespaces(plan.spec.Linux.Namespaces)
 	e := newExecution(execOptions{process: process})
 	e.plan.process, err = e.opts.readProcess(plan.spec.Process)
 	r.must(err)

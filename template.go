@@ -37,7 +37,7 @@ type templateWish struct {
 
 // findTemplate looks for the template that g asked for, or notes that start is to make it. bootArgs is the
 // kernel's command line without the clock's frequency, which is measured anew each time.
-func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) error {
+func (c *createPlan) findTemplate(g *guest, t *templateSettings, bootArgs string) error {
 	if len(g.env.image) > 0 {
 		return fmt.Errorf("annotation %stemplate: the image's own QEMU makes none, it must be the host's", annotationPrefix)
 	}
@@ -46,16 +46,19 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 		return err
 	}
 	dir := filepath.Join(c.g.root, templatesName, t.name+"."+key)
-	if g.from, err = c.container.takeTemplate(dir); err == nil {
-		g.goOn(g.from)
-		now := time.Now()
-		os.Chtimes(dir, now, now) // not to be the one that gives way
-		return nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		c.g.warnf("template %s: %v: it is made anew", t.name, err)
-		if checkStore(filepath.Dir(dir)) == nil {
-			removeTemplate(dir)
+	if c.takeTemplate != nil {
+		g.from, err = c.takeTemplate(dir)
+		switch {
+		case err == nil:
+			g.goOn(g.from)
+			now := time.Now()
+			os.Chtimes(dir, now, now) // not to be the one that gives way
+			return nil
+		case !errors.Is(err, os.ErrNotExist):
+			c.g.warnf("template %s: %v: it is made anew", t.name, err)
+			if checkStore(filepath.Dir(dir)) == nil {
+				removeTemplate(dir)
+			}
 		}
 	}
 	g.wish = &templateWish{Dir: dir, After: int64(t.after)}
@@ -65,7 +68,7 @@ func (c *creation) findTemplate(g *guest, t *templateSettings, bootArgs string) 
 }
 
 // templateKey is what a template is the template of.
-func (c *creation) templateKey(g *guest, t *templateSettings, bootArgs string) (string, error) {
+func (c *createPlan) templateKey(g *guest, t *templateSettings, bootArgs string) (string, error) {
 	words := []string{manifestMagic, release, t.name, t.after.String(), t.line, fmt.Sprint(os.Geteuid()), bootArgs}
 	vm := *g.vm
 	vm.Boot = bootLine{}
