@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/mdlayher/netlink"
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,45 +43,6 @@ func (l links) nameLoopback(kind netlink.HeaderType) error {
 	}
 	_, err = l.execute(kind, flags, linkHeader(index, 0, 0), nested(unix.IFLA_PROP_LIST, textAttr(unix.IFLA_ALT_IFNAME, wasNotForwarding)))
 	return err
-}
-
-// detach removes the container's tap if it is still there, and sets ip_forward back once no guest is left in the
-// namespace: QEMU is gone, and everything else with it. A namespace that cannot be found any more by its path in the
-// spec is not ours to look for.
-func (c *container) detach(spec *specs.Spec) error {
-	if c.Hermit == nil || spec == nil || c.Hermit.Link == 0 && c.Hermit.Network != "shared" {
-		return nil
-	}
-	path, _ := networkPath(spec)
-	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(ns)
-	if namespaceID(ns) != c.Hermit.Namespace {
-		return nil
-	}
-	return inNetwork(ns, func() error {
-		l, err := dialLinks(0)
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		if err := l.removeTap(c.Hermit.Link); err != nil || c.Hermit.Network != "shared" {
-			return err
-		}
-		if n, err := l.guests(); err != nil || n > 0 || l.nameLoopback(unix.RTM_DELLINKPROP) != nil {
-			return err
-		}
-		if err := setSysctl("net/ipv4/ip_forward", "0"); err != nil {
-			return err
-		}
-		// One that came meanwhile may have seen it on.
-		if n, err := l.guests(); err != nil || n == 0 {
-			return err
-		}
-		return forward(l)
-	})
 }
 
 // removeTap removes a tap that has outlived its QEMU. Its index is of this namespace, and can only be another's if

@@ -1,15 +1,59 @@
-// The house: files that say what they are.
+// The house: the package is flat, so the prefix of a file's name is its folder, and
+// houseFloors is the order of the folders, from the kernel's side up. A file calls
+// what is on its own floor and what its row names, and nothing above it.
+//
+// A use is a use wherever it stands: a function, method, type, constant, variable or
+// field that another file declares. Only the type of a struct's field is none: a
+// record can hold what it does not understand.
 
 package main
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
+
+// houseFloors are the prefixes, each with those that it may call. ARCHITECTURE.md's
+// code map has the same rows.
+var houseFloors = []struct{ prefix, calls string }{
+	{"base", ""},
+	{"seccomp", ""},
+	{"oci", "base"},
+	{"cgroup", "base"},
+	{"program", "base cgroup"},
+	{"state", "base cgroup"},
+	{"rootfs", "base cgroup program"},
+	{"net", "base oci"},
+	{"hermit", "base net"},
+	{"init", "base seccomp oci cgroup program state rootfs net"},
+	{"vm", "base seccomp oci cgroup program state rootfs net hermit init"},
+	{"keeper", "base seccomp program state net hermit init vm"},
+	{"save", "base oci cgroup program state rootfs net hermit init vm keeper"},
+	{"cmd", "base seccomp oci cgroup program state rootfs net hermit init vm keeper save"},
+	{"explain", "base oci cgroup program state rootfs net hermit init vm cmd"},
+	{"cli", "base keeper cmd explain"},
+}
+
+// houseNames are files whose name is their subject.
+var houseNames = map[string]string{"create.go": "cmd", "main.go": "cli", "mount.go": "rootfs", "netlink.go": "net", "qemu.go": "vm"}
+
+// housePrefix is the prefix of a file.
+func housePrefix(name string) string {
+	if prefix, ok := houseNames[name]; ok {
+		return prefix
+	}
+	return name[:strings.IndexAny(name, "_.")]
+}
 
 // parsePackage parses the package's own files, without its tests.
 func parsePackage(t *testing.T) (*token.FileSet, map[string]*ast.File) {
@@ -31,6 +75,12 @@ func parsePackage(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 	return set, files
 }
 
+// noImports has go/types leave every import out: what other packages declare does not
+// matter here, and to read it takes seconds.
+type noImports struct{}
+
+func (noImports) Import(string) (*types.Package, error) { return nil, errors.New("left out") }
+
 // Every file begins with a comment about itself. Only main.go's belongs to the
 // package, so that `go doc .` prints that one and nothing else.
 func TestFileHeads(t *testing.T) {
@@ -43,5 +93,129 @@ func TestFileHeads(t *testing.T) {
 		if len(file.Comments) == 0 || file.Comments[0].Pos() > file.Package {
 			t.Errorf("%s: no comment at its head", name)
 		}
+	}
+}
+
+func TestHouse(t *testing.T) {
+	t.Parallel()
+	prefixOf := housePrefix
+	if _, err := os.Stat("log.go"); err == nil { // until the files are renamed
+		prefixOf = renamedPrefix(t)
+	}
+	may := map[string][]string{}
+	for _, floor := range houseFloors {
+		for _, below := range strings.Fields(floor.calls) {
+			if may[below] == nil {
+				t.Errorf("the table: %s calls %s, which is not below it", floor.prefix, below)
+			}
+		}
+		may[floor.prefix] = append(strings.Fields(floor.calls), floor.prefix)
+	}
+	set, files := parsePackage(t)
+	var list []*ast.File
+	held := map[*ast.Ident]bool{} // types of fields
+	empty := maps.Clone(may)
+	for name, file := range files {
+		if may[prefixOf(name)] == nil {
+			t.Errorf("%s: no prefix of the table", name)
+		}
+		delete(empty, prefixOf(name))
+		list = append(list, file)
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.StructType); ok {
+				for _, f := range s.Fields.List {
+					ast.Inspect(f.Type, func(n ast.Node) bool {
+						if id, ok := n.(*ast.Ident); ok {
+							held[id] = true
+						}
+						return true
+					})
+				}
+			}
+			return true
+		})
+	}
+	for prefix := range empty {
+		t.Errorf("the table: no file has the prefix %s", prefix)
+	}
+	uses := map[*ast.Ident]types.Object{}
+	config := types.Config{Importer: noImports{}, Error: func(error) {}}
+	pkg, _ := config.Check("main", set, list, &types.Info{Uses: uses}) // errors there are, of what is left out
+	wrong, right := map[string][]string{}, map[[2]string]bool{}
+	for id, object := range uses {
+		if object.Pkg() != pkg || held[id] || !object.Pos().IsValid() {
+			continue
+		}
+		if v, isVar := object.(*types.Var); object.Parent() != pkg.Scope() && object.Parent() != nil || isVar && object.Parent() == nil && !v.IsField() {
+			continue // of a function; a method or field has no scope
+		}
+		from, to := set.Position(id.Pos()).Filename, set.Position(object.Pos()).Filename
+		above, below := prefixOf(from), prefixOf(to)
+		right[[2]string{above, below}] = true
+		if !slices.Contains(may[above], below) {
+			what := fmt.Sprintf("%s uses %s of %s: %s_ may not call %s_", from, id.Name, to, above, below)
+			wrong[what] = append(wrong[what], set.Position(id.Pos()).String())
+		}
+	}
+	for what, at := range wrong {
+		t.Errorf("%s (%s)", what, at[0])
+	}
+	for prefix, list := range may {
+		for _, below := range list {
+			if prefix != below && !right[[2]string{prefix, below}] {
+				t.Errorf("the table: %s never calls %s", prefix, below)
+			}
+		}
+	}
+	if len(right) < 60 {
+		t.Errorf("only %d arrows were seen: the package was not understood", len(right))
+	}
+}
+
+// The code map of ARCHITECTURE.md has a row for each prefix, whose last cell are those that it calls.
+func TestHouseMap(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("log.go"); err == nil {
+		t.Skip("until the files are renamed")
+	}
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := bytes.Cut(text, []byte("\n## Code map\n"))
+	table, _, _ = bytes.Cut(table, []byte("\n## "))
+	var rows, want []string
+	for line := range strings.Lines(string(table)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		first := strings.Trim(strings.TrimSpace(cells[0]), "`")
+		if prefix, _, ok := strings.Cut(first, "_"); ok && len(cells) == 3 {
+			rows = append(rows, prefix+": "+strings.TrimSpace(cells[2]))
+		}
+	}
+	for _, floor := range houseFloors {
+		want = append(want, floor.prefix+": "+strings.ReplaceAll(floor.calls, " ", ", "))
+	}
+	if !slices.Equal(rows, want) {
+		t.Errorf("the code map has\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// renamedPrefix reads the list of new names that HOUSE names: "OLD NEW" a line.
+func renamedPrefix(t *testing.T) func(string) string {
+	data, err := os.ReadFile(os.Getenv("HOUSE"))
+	if err != nil {
+		t.Skip("the files are not renamed yet, and HOUSE names no list of their new names")
+	}
+	renamed := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Fields(line); len(f) == 2 {
+			renamed[f[0]] = f[1]
+		}
+	}
+	return func(name string) string {
+		if new, ok := renamed[name]; ok {
+			name = new
+		}
+		return housePrefix(name)
 	}
 }

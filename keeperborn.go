@@ -28,9 +28,7 @@ func (c *initCompiler) becomeKeeper(io *vmmPipes, share *shareJail, pidfd valueA
 	plan.oldKernel = guest.loader != nil && guest.loader.table == tableUnknown && guest.app.needsRecursiveTable()
 	plan.raw, plan.keepCrash = guest.vm.Terminal == "raw", guest.vm.Crash == "keep"
 	plan.mark = hex.EncodeToString([]byte(guest.mark))
-	if from := guest.from; from != nil {
-		plan.incoming, plan.said = true, from.Console.Line
-	}
+	plan.incoming, plan.said = guest.from != nil, guest.said
 	// The numbers of the keeper's own can be in use by now, by one that is still to be moved. So each of them goes out of
 	// the way first, and then to its place.
 	next := c.keeperFD

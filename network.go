@@ -232,3 +232,42 @@ func unreached(annotations map[string]string) string {
 	}
 	return fmt.Sprintf("network: another guest in this network namespace has all ports on which nobody listens, so this one is not reached from outside: give it ports, by the annotation %s or the variable %s", key, portsVariable)
 }
+
+// detach removes the container's tap if it is still there, and sets ip_forward back once no guest is left in the
+// namespace: QEMU is gone, and everything else with it. A namespace that cannot be found any more by its path in the
+// spec is not ours to look for.
+func (c *container) detach(spec *specs.Spec) error {
+	if c.Hermit == nil || spec == nil || c.Hermit.Link == 0 && c.Hermit.Network != "shared" {
+		return nil
+	}
+	path, _ := networkPath(spec)
+	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(ns)
+	if namespaceID(ns) != c.Hermit.Namespace {
+		return nil
+	}
+	return inNetwork(ns, func() error {
+		l, err := dialLinks(0)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		if err := l.removeTap(c.Hermit.Link); err != nil || c.Hermit.Network != "shared" {
+			return err
+		}
+		if n, err := l.guests(); err != nil || n > 0 || l.nameLoopback(unix.RTM_DELLINKPROP) != nil {
+			return err
+		}
+		if err := setSysctl("net/ipv4/ip_forward", "0"); err != nil {
+			return err
+		}
+		// One that came meanwhile may have seen it on.
+		if n, err := l.guests(); err != nil || n == 0 {
+			return err
+		}
+		return forward(l)
+	})
+}

@@ -109,7 +109,7 @@ func (s *savedGuest) adopt(g *guest, root int) error {
 
 // goOn has the guest go on from a state, instead of booting.
 func (g *guest) goOn(s *savedGuest) {
-	g.from, g.left = s, leftOut{}
+	g.from, g.said, g.left = s, s.Console.Line, leftOut{}
 	vm := g.vm
 	vm.Incoming, vm.Saved = true, s.VM.Lease
 	vm.Boot, vm.Lease = bootLine{Front: s.VM.Append, Whole: true}, nil

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -156,31 +155,4 @@ type gatewayQuestion struct {
 	MAC     []byte `json:"mac"`
 	IP      []byte `json:"ip"`
 	Gateway []byte `json:"gateway"`
-}
-
-// askGateway asks where the gateway is, once a restored guest runs: it hears the answer, and what it
-// remembers may be another's hardware address. And the network learns where the guest is now.
-func (c *container) askGateway() error {
-	if c.Hermit == nil || c.Hermit.Question == nil {
-		return nil
-	}
-	q := c.Hermit.Question
-	c.Hermit.Question = nil
-	frame := append(bytes.Repeat([]byte{0xff}, 6), q.MAC...)
-	frame = append(frame, unix.ETH_P_ARP>>8, unix.ETH_P_ARP&0xff, 0, unix.ARPHRD_ETHER, unix.ETH_P_IP>>8, unix.ETH_P_IP&0xff, 6, 4, 0, 1)
-	frame = append(append(frame, q.MAC...), q.IP...)
-	frame = append(append(frame, 0, 0, 0, 0, 0, 0), q.Gateway...)
-	ns, err := openNetwork(c.Pid)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(ns)
-	return inNetwork(ns, func() error {
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return os.NewSyscallError("socket", err)
-		}
-		defer unix.Close(fd)
-		return os.NewSyscallError("sendto", unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: int(q.Link), Halen: 6}))
-	})
 }

@@ -20,6 +20,7 @@ type guest struct {
 	wish *templateWish // a template that start makes, nil: none
 	mark string        // where
 	from *savedGuest   // what it goes on from, nil: it boots
+	said string        // the line that it was in there
 	left leftOut       // variables that it does not get
 }
 
