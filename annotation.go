@@ -1,11 +1,11 @@
-// annotation.go decides which of the annotations org.hermit-os.runh.* are a container's own.
+// Annotations org.hermit-os.runh.*: which of a pod's are this container's.
 //
-// The kubelet hands a pod's annotations to each of its containers, so a key can name the container that
-// it is for: org.hermit-os.runh.SETTING.CONTAINER. It wins over org.hermit-os.runh.SETTING, which is for
-// all of them. The name of a setting has no dot, the name of a container may have some.
+// The kubelet gives a pod's annotations to each of its containers, so a key can name the container that it is
+// for: org.hermit-os.runh.SETTING.CONTAINER. It wins over org.hermit-os.runh.SETTING, which is for all of them.
+// The name of a setting has no dot, the name of a container can have some.
 //
-// Contract: each key names a setting, whichever container it is for. A key for one container is an error
-// where nothing tells the name of this container. The sandbox of a pod has no settings.
+// Contract: each key names a setting, whichever container it is for. A key for one container is an error if
+// nothing tells the name of this container. The sandbox of a pod has no settings. config.go has the settings.
 
 package main
 

@@ -1,4 +1,8 @@
-// How a guest's tap is attached in the modes direct and shared, and who it takes itself for there.
+// An attachment is a guest's side of its network in the modes direct and shared, until QEMU has it: a tap, the
+// socket that owns the rules, the lease.
+//
+// Contract: whatever is made here goes when the last descriptor is closed. network.go chooses the mode, tap.go
+// and nftrules.go do the work.
 
 package main
 

@@ -1,9 +1,8 @@
-// Bind mounts: where the source is, what its clone may look like, and how it is
-// attached. The clone gets its attributes while nobody can see it.
+// Bind mounts: the source, its clone, and the attachment. The clone gets its attributes while nobody can see it.
 //
-// A source inside the container's own rootfs is a name in the container, and as
-// hostile as the others: it is opened beneath the root, after the mounts that
-// come before it in the list. Whether it is a directory, only the init can see.
+// Contract: a source inside the container's own rootfs is a name in the container, and as hostile as the others.
+// It is opened beneath the root, after the mounts that come before it in the list; only the init can see whether
+// it is a directory. idmount.go has the parent's clones.
 
 package main
 

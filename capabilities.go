@@ -1,4 +1,4 @@
-// capabilities.go is process.capabilities: names to bits, what of them can be had, and capset(2).
+// process.capabilities: names to bits, the bits that this host grants, and capset(2).
 
 package main
 

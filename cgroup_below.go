@@ -1,5 +1,4 @@
-// Where in the container's cgroup exec places a process: at its top, or in a
-// cgroup that the container has made inside.
+// The cgroup of an exec: the container's own, or one that the container has made inside.
 
 package main
 

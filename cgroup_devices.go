@@ -1,8 +1,8 @@
-// Which devices a container may use: the rules of its devices cgroup. What is
-// written to cgroup v1 is here, the program for cgroup v2 in cgroup_devicebpf.go.
+// Device rules: which devices a container may use. This file checks them and writes those of cgroup v1;
+// cgroup_devicebpf.go has the program for cgroup v2.
 //
-// Contract: of the rules that cover an access the last one decides. What v1
-// cannot do in that sense is refused.
+// Contract: of the rules that cover an access the last one decides. runh refuses rules that v1 cannot apply
+// in that sense.
 
 package main
 

@@ -1,8 +1,7 @@
-// The fork by which some namespaces are entered, and the cgroup.
+// The init's way into its cgroup, and the fork by which some namespaces are entered.
 //
-// Contract: of the two processes only the one that stays is ever in the
-// container's cgroup. A pids limit counts both where both are, and then refuses
-// the fork: a container with one pid left would take no exec.
+// Contract: of the two processes only the one that stays is ever in the container's cgroup. A pids limit counts
+// both if both are in it, and then refuses the fork: a container with one pid left would take no exec.
 
 package main
 

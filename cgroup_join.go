@@ -1,10 +1,9 @@
-// How a process gets into the container's cgroup.
+// The way into a container's cgroup: descriptors to be born or to move there, and the move by pid.
 //
-// The rule: on v2 it is born there, on v1 it moves its own single thread. Where
-// namespaces take a fork, that goes for its child (cgroup_fork.go). The
-// exceptions wait, at the very start of their program or after the fork, until
-// they have been moved by their pid: by the parent, where the kernel or a
-// sandbox refuses the birth; by systemd, which makes no scope without a process.
+// Contract: on v2 a process is born in the cgroup, on v1 it moves its own single thread. A process that can do
+// neither waits at the start of its program, or after its fork, until it has been moved by its pid: by the
+// parent, if the kernel or a sandbox refuses the birth; by systemd, which makes no scope without a process.
+// session.go starts processes so, cgroup_fork.go has the init's part.
 
 package main
 

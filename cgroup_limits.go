@@ -1,9 +1,8 @@
-// What a container's cgroup limits: linux.resources, checked, and written to the
-// files that cgroup_files.go names.
+// linux.resources: the check of each limit, and the writing of the files that cgroup_files.go names.
 //
-// Contract: a limit that cannot be had is an error that names the field and the
-// controller or the file. 0 means "leave alone", but for pids.limit (forgetZeroPids).
-// All that can be known to be wrong is found before anything is made.
+// Contract: a limit that cannot be had is an error that names the field and the controller or the file. 0 means
+// "leave alone", except for pids.limit (forgetZeroPids). All that can be known to be wrong is found before
+// anything is made.
 
 package main
 

@@ -1,11 +1,9 @@
-// Whose the container's cgroup is: on v2 it can be given to the container's
-// user, so that a systemd, a Docker or a podman inside can make cgroups of its
-// own (config-linux.md, "Cgroup Ownership").
+// The owner of a container's cgroup: on v2 the container's user can have it, so that a systemd, a Docker or a
+// podman inside can make cgroups of its own (config-linux.md, "Cgroup Ownership").
 //
-// Contract: given are the directory and the files that the kernel names for
-// this, which move processes and enable controllers below. The files with the
-// limits stay the host's. It needs a cgroup namespace of the container's own
-// and a writable mount of it; whoever has neither cannot reach the files.
+// Contract: runh gives away the directory and the files that the kernel names for this, which move processes and
+// enable controllers below. The files with the limits stay the host's. The container needs a cgroup namespace of
+// its own and a writable mount of it.
 
 package main
 

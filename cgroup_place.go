@@ -1,10 +1,9 @@
-// Where a container's cgroups go. The host's cgroup trees are found once per
-// command; everything else here is pure: cgroupsPath to directories, and the
-// list of directories that a mount of type "cgroup" shows to the container.
+// The directories of a container's cgroups. The host's cgroup trees are found once per command; everything else
+// here is pure: cgroupsPath to directories, and the list of directories that a mount of type "cgroup" shows to
+// the container.
 //
-// Contract: nothing is made, joined or mounted here. The host's mount table is
-// read at most once, and only where the usual places under /sys/fs/cgroup do
-// not answer.
+// Contract: nothing is made, joined or mounted here. The host's mount table is read at most once, and only if
+// the usual directories under /sys/fs/cgroup do not answer.
 
 package main
 

@@ -1,10 +1,9 @@
-// Who is inside a container's cgroup: list and signal them, also from a command
-// that did not make it. cgroup_freeze.go stops them.
+// The processes in a container's cgroup: listed and signalled, also by a command that did not make it.
+// cgroup_freeze.go stops them.
 //
-// Contract: a cgroup that is gone is empty, never an error. On v1 the freezer's
-// hierarchy speaks for all of them. Kernel threads are in the cgroup and are no
-// processes of the container: KVM and vhost put their threads into the cgroup of
-// the process that they work for, and end them with it. No signal reaches them.
+// Contract: a cgroup that is gone is empty, never an error. On v1 the freezer's hierarchy speaks for all of them.
+// Kernel threads in the cgroup are no processes of the container: KVM and vhost put their threads into the cgroup
+// of the process that they work for, and end them with it. No signal reaches them.
 
 package main
 

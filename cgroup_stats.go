@@ -1,12 +1,10 @@
-// What a container's cgroup reports, in the JSON that runc's "events" prints
-// and its readers decode (go-runc, cri tools). cgroup_statsv1.go and
-// cgroup_statsv2.go know the files.
+// Statistics of a container's cgroup, in the JSON that runc's "events" prints and its readers decode (go-runc,
+// cri tools). cgroup_statsv1.go and cgroup_statsv2.go know the files.
 //
-// Contract: a controller that the cgroup or the kernel does not have reports
-// nothing, and is no error. Times are nanoseconds, sizes bytes, and every number is a whole one
-// that is not negative, as those who decode them expect. Two of runc's are not:
-// the averages of PSI, which are percentages by nature and are printed as runc
-// does; and sched_relax_domain_level, whose usual -1 ("no request") is left out.
+// Contract: a controller that the cgroup or the kernel does not have reports nothing, and is no error. Times are
+// nanoseconds, sizes bytes, and every number is whole and not negative, as its readers expect. Two of runc's are
+// not: the averages of PSI, which are percentages and are printed as runc does; and sched_relax_domain_level,
+// whose usual -1 ("no request") is left out.
 
 package main
 

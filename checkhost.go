@@ -1,4 +1,4 @@
-// checkhost.go is what `runh check` says of the kernel's parts that a container uses beside QEMU.
+// `runh check` of the kernel's parts that a container uses beside QEMU. check.go has the guest's.
 
 package main
 

@@ -1,5 +1,5 @@
-// Terminals, from the host's side: handing the master to whoever asked for it
-// (--console-socket), or serving it ourselves (run, attached).
+// Terminals, from the host's side: runh hands the master to a listener (--console-socket), or serves it itself
+// (run and exec, attached).
 
 package main
 

@@ -1,7 +1,8 @@
-// What a tmpfs has of the directory that it covers: the mode, if the options name
-// none; with tmpcopyup a copy of it, owner included, which engines ask for in
-// images whose rootfs is read-only (/run, /tmp). Where nothing was, a tmpfs is as
-// the kernel makes it: 1777.
+// A tmpfs and the directory that it covers. It takes over the mode, if its options name none. With tmpcopyup it
+// gets a copy, owner included, which engines ask for in images whose rootfs is read-only (/run, /tmp).
+//
+// Contract: the image is hostile, so both trees are walked by descriptor and no link is followed. A tmpfs that
+// covers nothing has the kernel's mode, 1777.
 
 package main
 

@@ -1,8 +1,8 @@
-// criu.go is checkpoint and restore for Linux containers, by the program criu: the flags of both, and checkpoint.
-// criuoutside.go has what of a container comes from outside and is not in its images, criurestore.go the way back,
-// criurpc.go the conversation.
+// checkpoint and restore of Linux containers, by the program criu: the flags of both, and checkpoint.
 //
 // Contract: a failure is one line that ends with the name of criu's log. A restore that fails leaves nothing.
+// criurestore.go has the way back, criuoutside.go the parts of a container that come from outside, criudir.go the
+// directory, criurpc.go the conversation.
 
 package main
 

@@ -1,4 +1,4 @@
-// criudir.go is where criu writes a checkpoint: into the directory itself, if it holds none, else beside it.
+// The directory of a criu checkpoint: criu writes into the directory itself if it holds none, otherwise beside it.
 //
 // Contract: a directory that holds a checkpoint goes over to the new one in one step, once that is whole and on the
 // disk. A dump that fails leaves the old one as it was. Files that are no part of a checkpoint stay.

@@ -1,6 +1,8 @@
-// criuoutside.go is what a container has from outside, and criu must not look for inside: the host's files that
-// are mounted in it, and stdin, stdout and stderr. A file of ours among criu's images names them. What stands for each
-// in the restored container, the new config.json says, and the stdio of restore.
+// The parts of a container that come from outside, and that criu must not look for inside: the host's files that
+// are mounted in it, and stdin, stdout and stderr.
+//
+// Contract: a file of runh's own among criu's images names them. At restore the new config.json and the stdio of
+// restore take their places.
 
 package main
 

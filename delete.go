@@ -1,5 +1,7 @@
-// delete removes everything that create has made, and is what cleans up after
-// a create or delete that was killed in the middle.
+// delete removes everything that create has made, and cleans up after a create or delete that was killed in the
+// middle.
+//
+// Contract: the record goes last, so a delete that is cut short can be repeated. What is gone already is no error.
 
 package main
 

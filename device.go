@@ -1,4 +1,6 @@
 // Device nodes and the links of /dev.
+//
+// Contract: a node that is right already is left alone; one that cannot be made is bound from the host.
 
 package main
 

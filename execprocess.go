@@ -1,4 +1,4 @@
-// What exec runs: the file of --process, or the container's own process as the flags change it.
+// The process of an exec: that of the file of --process, or the container's own as the flags change it.
 
 package main
 

@@ -1,6 +1,6 @@
-// Finding the program to run: args[0] in the container's root, and HOME. The
-// container's files are read here from outside, by descriptor and only beneath
-// its root.
+// The program to run, args[0], and HOME, as the container's files say.
+//
+// Contract: the container's files are read from outside, by descriptor and only beneath its root.
 
 package main
 

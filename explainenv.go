@@ -1,5 +1,6 @@
-// QEMU and virtiofsd, for a listing: what an earlier command has found out about
-// them, and slots for the rest. Nobody is asked, and nothing is kept.
+// QEMU's files, for a listing: those that an earlier command has found, and slots for the rest.
+//
+// Contract: no program is asked, and nothing is kept.
 
 package main
 

@@ -1,6 +1,8 @@
-// What delete does in a guest's namespace. Of the tap there is nothing left, unless somebody has made it persistent:
-// then it goes. And packets are passed on (ip_forward) as long as there is a guest of mode shared, the one thing
-// that such a guest changes beyond its own tap: that is set back; a name of the loopback's tells to.
+// ip_forward, the one thing that a guest of mode shared changes beyond its own tap: set at start, and set back when
+// the last such guest is deleted. A name of the loopback's tells whether runh has changed it. A tap that somebody
+// has made persistent is removed here, too.
+//
+// Contract: everything here runs on a thread in the guest's network namespace. network.go says when.
 
 package main
 

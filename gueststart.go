@@ -1,4 +1,4 @@
-// startGuest: from a guest that is decided about (guest.go) to a QEMU that is up and waits for start.
+// create of a guest, from its plan (guest.go) to a QEMU that is up and waits for start.
 
 package main
 

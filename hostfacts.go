@@ -1,8 +1,8 @@
-// A program depends on config.json, and on facts: of the host, of the user, and of
-// the limits that runh runs with. Everything that compiles a program asks here, so that `explain --program` can compile one for another host:
+// Facts that a program depends on besides config.json: of the host, of the user, and of the limits that runh runs
+// with. Everything that compiles a program asks here, so `explain --program` can compile one for another host.
 // listing_test.go does, and its listings are the same everywhere.
 //
-// Promises: nothing here changes anything.
+// Contract: nothing here changes anything. create_facts.go has this host's answers.
 
 package main
 

@@ -1,7 +1,7 @@
-// A container without a mount namespace of its own: what is mounted for it is
-// mounted for the host, too. All of it lies on one private mount that covers
-// the rootfs, so that taking this one away takes everything. delete does that,
-// and a create that fails.
+// A container without a mount namespace: its mounts are the host's, too.
+//
+// Contract: all of them lie on one private mount that covers the rootfs. delete, and a create that fails, take away
+// that one and so everything.
 
 package main
 

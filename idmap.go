@@ -1,5 +1,6 @@
-// User and time namespaces, from the parent's side: the id maps and the clock
-// offsets that only it can write.
+// Id maps and clock offsets: the parent writes them for a user and a time namespace that the init has made.
+//
+// Contract: an ordinary user's maps are newuidmap's and newgidmap's to write, except for a map of the user alone.
 
 package main
 

@@ -1,5 +1,7 @@
-// What a network namespace has, and what of it a guest can use: one interface, one IPv4 address and one
-// gateway. Read over rtnetlink, chosen without asking anybody. Nothing here changes anything.
+// The network of a namespace, and the part of it that a guest can use: one interface, one IPv4 address and one
+// gateway.
+//
+// Contract: it is read over rtnetlink and chosen without asking anybody. Nothing here changes anything.
 
 package main
 

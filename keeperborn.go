@@ -1,5 +1,5 @@
-// How the init of a Hermit container becomes the keeper: what it takes along, what
-// it gives up, and how create learns that QEMU is in the keeper's hands.
+// The birth of a keeper: the init of a Hermit container takes what it needs, gives up the rest, and executes
+// `runh keeper`.
 
 package main
 

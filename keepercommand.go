@@ -1,19 +1,18 @@
-// keepercommand.go is what other commands of runh ask of a keeper. They connect to the start socket and
-// send one word:
+// Commands to a keeper, from other commands of runh. They connect to the start socket and send one word:
 //
 //	start   the guest may run. "runs" comes back when it does, or why not.
-//	        With the word may come what it takes to answer the guest's DHCP (dhcp.go).
-//	lease   before a template's point: what it takes to answer the guest's DHCP alone; no answer.
+//	        With the word can come the lease and the socket to answer the guest's DHCP (dhcp.go).
+//	lease   before a template's point: the same lease and socket alone; no answer.
 //	guard   before QEMU runs: the socket that owns the nftables comes with the word. The keeper holds it until
 //	        QEMU and virtiofsd have ended (keeperend.go); no answer.
-//	load    before that: QEMU reads what the guest goes on from out of the pipe that comes with the word
-//	        (keepersave.go). The connection is closed when all of it is there.
+//	load    before that: QEMU reads the guest's state out of the pipe that comes with the word (keepersave.go).
+//	        The connection is closed when all of it is there.
 //	pause   the machine's clock stops, and "paused" comes back, or why not. It stands still for as long as
-//	        the connection lasts, and a keeper that is frozen does not see its end: so whoever pauses
-//	        freezes the container and hangs up, and with the thaw, whoever does that, the clock goes on.
-//	        If the one who pauses is killed half-way, nothing stays behind.
+//	        the connection lasts, and a keeper that is frozen does not see its end. So pause freezes the
+//	        container and hangs up, and the clock goes on with the thaw, whoever does that.
+//	        A pause that is killed half-way leaves nothing behind.
 //
-// One caller is served at a time. Only root can reach the socket: its directory is the state root.
+// Contract: one caller is served at a time. Only root can reach the socket: its directory is the state root.
 
 package main
 

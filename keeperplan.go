@@ -1,5 +1,4 @@
-// What the keeper is told by the program that becomes it: descriptors and settings,
-// as arguments of `runh keeper`.
+// The keeper's orders: descriptors and settings, as arguments of `runh keeper`.
 
 package main
 

@@ -1,13 +1,9 @@
-// What the host's security module is told: the AppArmor profile or the SELinux
-// label that the process gets at its execve, and the label of the files on the
-// container's own file systems.
+// Security labels: the AppArmor profile or the SELinux label that the process gets at its execve, and the label of
+// the files on the container's own file systems.
 //
-// A process that asked to be confined by a module that this host has not is
-// refused: it would run, unconfined. A label for files is not: it protects the
-// files from confined processes only, and without SELinux there are none.
-//
-// A guest is no process of Linux's. The label of one is checked and then has no
-// effect, which explain, the log and SECURITY.md say, with the reason.
+// Contract: a process whose module this host lacks is refused, since it would run unconfined. A label for files is
+// not refused: it protects the files from confined processes only, and without SELinux there are none. A guest is
+// no process of Linux's: its label is checked and then has no effect, as explain, the log and SECURITY.md say.
 
 package main
 

@@ -1,6 +1,6 @@
-// A lease is what a guest is told of its network: by boot arguments, and by DHCP (dhcp.go), for images
-// built with Hermit's default features listen to nothing else. This file makes leases, of the
-// namespace's interface and the container's resolv.conf.
+// Leases: what a guest is told of its network, by boot arguments and by DHCP (dhcp.go), because images built with
+// Hermit's default features listen to nothing else. They are made of the namespace's interface and the container's
+// resolv.conf.
 
 package main
 

@@ -1,14 +1,11 @@
-// What the spec's mounts ask for: option words to attributes and flags. rootfs.go
-// has the system calls, and this rule for them:
+// Mounts of the spec: option words to attributes and flags. rootfs.go has the system calls.
 //
-// Every path inside the rootfs is hostile: the image chose its names and
-// symbolic links, and another container may be changing a shared volume while
-// we work. So nothing inside the rootfs is ever named by a path from outside:
-// a target is opened with openat2 beneath the root's descriptor
-// (RESOLVE_IN_ROOT, no magic links), created component by component through
-// directory descriptors if it is missing, and mounted on by descriptor.
-// mount(2) is only called on "." after fchdir, on "/" to set propagation, and by
-// nopivot.go on mounts of the host.
+// Contract, for all files that touch the rootfs: every path inside it is hostile. The image chose its names and
+// symbolic links, and another container can be changing a shared volume meanwhile. So nothing inside the rootfs is
+// named by a path from outside. A target is opened with openat2 beneath the root's descriptor (RESOLVE_IN_ROOT, no
+// magic links), created component by component through directory descriptors if it is missing, and mounted on by
+// descriptor. mount(2) is only called on "." after fchdir, on "/" to set propagation, and by nopivot.go on mounts
+// of the host.
 
 package main
 

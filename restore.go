@@ -1,9 +1,8 @@
-// restore brings a saved container back: create and start, for a guest that has its memory from a
-// checkpoint instead of booting. criu.go does it for Linux containers.
+// restore of a guest: create and start, with its memory from a checkpoint instead of a boot. criurestore.go does it
+// for Linux containers.
 //
-// Contract: the checkpoint's files are checked before anything is made, and the bundle's guest is compared
-// with the saved one before QEMU starts. QEMU itself finds what does not fit only half-way through the
-// state, if at all, and its words for it help nobody.
+// Contract: the checkpoint's files are checked before anything is made, and the bundle's guest is compared with the
+// saved one before QEMU starts. QEMU itself finds a misfit only half-way through the state, if at all.
 
 package main
 

@@ -1,4 +1,6 @@
 // start lets a created container's process go, and reports whether it went.
+//
+// Contract: silence on the start socket is the execve that has happened. A start that fails ends the container.
 
 package main
 

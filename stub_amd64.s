@@ -1,7 +1,7 @@
 #include "textflag.h"
 
 // The whole of the container's init, before it becomes the container's program:
-// an interpreter for lists of system calls. stub.go copies these bytes into a
+// an interpreter for lists of system calls. stubimage.go copies these bytes into a
 // tiny ELF file and starts that; nothing in runh's own process ever calls them.
 // The layout of an operation is that of type op in program.go.
 //

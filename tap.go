@@ -1,8 +1,8 @@
-// A guest's end of the network on the host's side: a tap, which is a network interface whose frames come
-// out of a descriptor. QEMU holds that descriptor and nobody else does: the tap is not persistent, so it
-// is gone when QEMU is, and all that hangs on it (address, names, rules by nftrules.go) with it.
+// Taps: a guest's end of the network on the host's side, an interface whose frames come out of a descriptor.
 //
-// All of this happens on a thread that has entered the guest's network namespace.
+// Contract: QEMU alone holds that descriptor, and the tap is not persistent. So it is gone when QEMU is, with all
+// that hangs on it (address, names, the rules of nftrules.go). Everything here runs on a thread that has entered the
+// guest's network namespace.
 
 package main
 

@@ -1,6 +1,5 @@
-// Where a mount, a device or a directory goes: a path beneath the root, opened,
-// made where it is missing, and refused where it leads to a place that nothing
-// may cover. Names that lead round in circles lead nowhere (ELOOP).
+// Targets of mounts, devices and directories: a path beneath the root, opened, made if it is missing, and refused if
+// it leads to a directory that nothing may cover. Names that lead round in circles lead nowhere (ELOOP).
 
 package main
 

@@ -1,11 +1,9 @@
-// A guest that goes on from a saved state takes itself for whom it was then: its addresses are in its
-// memory, and nothing from outside changes them. So they are exchanged on the way, by rules on its tap:
-// what it sends has the addresses that others know it by, what it gets those that it knows itself by. Its
-// gateway, which it knows by its address of then, is found under it by ARP, and its name servers by DNS;
-// everybody else, and whatever else the gateway is, has his own address.
+// Translation of addresses, for a guest that goes on from a saved state: its memory has the addresses that it had
+// then, and nothing from outside changes them. Rules on its tap exchange the guest's own addresses and those that
+// the network knows. Its gateway answers ARP under the old address, too, and its name servers DNS.
 //
-// Contract: only addresses are exchanged, in ARP and in the headers of IPv4, and packet by packet: no
-// connections are kept track of. What carries addresses in its payload (ICMP errors, FTP) is left as it is.
+// Contract: only addresses are exchanged, in ARP and in the headers of IPv4, and packet by packet: no connection
+// is tracked. Addresses in a payload (ICMP errors, FTP) stay as they are.
 
 package main
 

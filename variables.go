@@ -1,10 +1,9 @@
-// variables.go is which of process.env's variables are meant for a guest, and in which order they come.
-// Contract: pure. The order is ours: the kubelet has another one for each pod, and neither what finds
-// room on the kernel's command line nor what a template is the template of may depend on it.
+// process.env of a guest: the variables that are meant for it, and their order.
 //
-// Passed on is everything but: PATH and HOME, which speak of the image's Linux files; HOSTNAME and TERM,
-// which engines set by themselves for a host and a terminal that the guest does not have; and the
-// switches for the runtime, upstream's and RUNH_PORTS.
+// Contract: pure. The order is runh's: the kubelet has another one for each pod, and neither the room on the
+// kernel's command line nor a template may depend on it. All variables pass, except PATH and HOME, which speak of
+// the image's Linux files; HOSTNAME and TERM, which engines set for a host and a terminal that the guest does not
+// have; and the switches for the runtime, upstream's and RUNH_PORTS. bootargs.go puts them on the command line.
 
 package main
 

@@ -1,5 +1,5 @@
-// vmsize.go is what the limits on CPUs, memory and tasks mean to a machine, when it is made and when a limit
-// changes under it: a guest keeps the CPUs and the memory that it was started with. vmlimits.go reads them.
+// The size of a machine: the limits on CPUs, memory and tasks, when it is made and when a limit changes under it. A
+// guest keeps the CPUs and the memory that it was started with. vmlimits.go reads the limits.
 
 package main
 
