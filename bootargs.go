@@ -1,6 +1,7 @@
-// bootargs.go writes the command line of a Hermit kernel. Contract: pure but for the clock's
-// frequency. The kernel takes the line apart like a POSIX shell (the Rust crate shlex); what comes
-// out there is exactly what went in here, or this is an error:
+// The command line of a Hermit kernel.
+//
+// Contract: pure but for the clock's frequency. The kernel takes the line apart like a POSIX shell
+// (the Rust crate shlex); what comes out there is exactly what went in here, or this is an error:
 //
 //	-freq MHZ  env=NAME=VALUE ...  kernel_args ...  (network)  --  args[1:] ...
 //

@@ -1,7 +1,7 @@
-// cancel.go owns the signals that reach a command while it makes a container or
+// Signals that reach a command while it makes a container or
 // a process: create, run, restore, start, exec.
 //
-// The contract:
+// Contract:
 //   - HUP, INT, QUIT and TERM end such a command. Nothing is undone by the
 //     signal itself: it is noted, every wait returns, and the command goes back
 //     the way that any failure takes. The exit code is 128 + N.

@@ -1,8 +1,8 @@
-// The limits of the cgroups that a container's is in: a pod's, a slice of systemd's, the container that an engine runs in.
-// A limit there holds for all that is below it, so a machine must fit into the smallest.
+// The limits of the cgroups that a container's is in: a pod's, a slice of systemd's, the container that an engine
+// runs in. A limit there holds for all that is below it, so a machine must fit into the smallest.
 //
-// Contract: reads only, from the container's own cgroup, where it is there, up to the mount. A file that is missing or cannot be
-// read says nothing. Only the creation of a guest pays for this: some ten files.
+// Contract: reads only, from the container's own cgroup, where it is there, up to the mount. A file that is
+// missing or cannot be read says nothing. Only the creation of a guest pays for this: some ten files.
 
 package main
 

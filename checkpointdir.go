@@ -1,4 +1,4 @@
-// checkpointdir.go writes the directory of a saved guest, which manifest.go reads.
+// The directory of a saved guest, as checkpoint writes it. manifest.go reads it.
 //
 // Contract: the state goes into a file without a name, and gets one only when all of it is there and safe
 // on the disk. What fails or is killed before that leaves what was there before: the kernel drops the file.

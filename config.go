@@ -1,7 +1,8 @@
-// config.go owns the settings of Hermit containers: the operator's file /etc/runh/config.toml and the
-// annotations org.hermit-os.runh.*, which win over it as far as the operator allows. Contract: no
-// setting is ever ignored. An unknown key or a value out of range is an error that names the key, the
-// value and what is allowed. Linux containers read none of this.
+// Settings of Hermit containers: the operator's file /etc/runh/config.toml and the annotations
+// org.hermit-os.runh.*, which win over it as far as the operator allows.
+//
+// Contract: no setting is ever ignored. An unknown key or a value out of range is an error that names
+// the key, the value and what is allowed. Linux containers read none of this.
 
 package main
 

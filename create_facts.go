@@ -1,6 +1,6 @@
 // This host's facts (hostfacts.go), for create and exec.
 //
-// Promises: nothing here changes anything.
+// Contract: nothing here changes anything.
 
 package main
 

@@ -1,4 +1,4 @@
-// criurestore.go is restore for Linux containers. The processes and their namespaces are criu's to make; the
+// restore of Linux containers, by criu. The processes and their namespaces are criu's to make; the
 // container around them is ours: its id, its cgroups with their limits, its network, its hooks, its terminal.
 //
 // Contract: the container is on record before anything of it runs. A restore that fails leaves nothing.

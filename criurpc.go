@@ -1,4 +1,4 @@
-// criurpc.go speaks with the program criu: `criu swrk 3` reads one request from a socket that it inherits, reports
+// The conversation with the program criu: `criu swrk 3` reads one request from a socket that it inherits, reports
 // on its way how far it is, and answers. The messages are protocol buffers, described in criu's images/rpc.proto;
 // here is what a container needs of them. The command line would not do: only here criu says which process it has
 // made before it lets it go, and hands over a terminal's master.

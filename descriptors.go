@@ -1,10 +1,9 @@
 // The caller's descriptors that the process gets (--preserve-fds, and systemd's
 // LISTEN_FDS), and the end of all others.
 //
-// Promises: the process has 0, 1, 2 and what the caller handed over, each under
-// the caller's number, and nothing else. Close-on-exec tells the two kinds
-// apart: everything that runh opens has it, and a descriptor that the caller
-// passes on cannot have it. A number in the range that is not the caller's
+// Contract: the process has 0, 1, 2 and what the caller handed over, each under the caller's number,
+// and nothing else. Close-on-exec tells the two kinds apart: everything that runh opens has it, and a
+// descriptor that the caller passes on cannot have it. A number in the range that is not the caller's
 // stays closed.
 
 package main

@@ -1,6 +1,8 @@
-// elf.go reads what concerns us in an ELF file: the headers of a Hermit application or loader, and the texts by which
-// the kernel inside shows what it was built with. Contract: as hermit.go's. The file is hostile: every offset is checked
-// against its size, and everything that is read has a bound.
+// ELF files, as far as runh reads them: the headers of a Hermit application or loader, and the texts by which the kernel
+// inside shows what it was built with.
+//
+// Contract: as hermit.go's. The file is hostile: every offset is checked against its size, and everything that is read
+// has a bound.
 
 package main
 

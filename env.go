@@ -1,8 +1,9 @@
-// env.go finds what QEMU runs from: the Hermit environment. That is either a tree that the operator
-// unpacked (--hermit-env, with a QEMU in it), or the host's own QEMU with exactly the files it opens.
+// The files that QEMU runs from: either a tree that the operator unpacked (--hermit-env, with a QEMU
+// in it), or the host's own QEMU with exactly the files it opens.
+//
 // Contract: nothing of an image is looked at; the result says which files of the host appear where in
-// QEMU's jail, all of them read-only, and no others.
-// What was found out about the host's QEMU is kept: envcache.go.
+// QEMU's jail, all of them read-only, and no others. What was found out about the host's QEMU is kept:
+// envcache.go.
 
 package main
 

@@ -1,4 +1,4 @@
-// envcache.go keeps in the state root what was found out about the host's QEMU, for as long as QEMU and the
+// The cache of what runh has found out about the host's QEMU, kept in the state root for as long as QEMU and the
 // linker's cache are the same files: the list of its files, which costs 30 ms (its dynamic linker and QEMU itself
 // are asked), and, once a restore has asked for it, its program's digest, which costs 20.
 

@@ -1,4 +1,4 @@
-// envlock.go keeps a tree that `runh env build` made in step with the host's QEMU, while containers start
+// Locks on a tree of `runh env build`, which stays in step with the host's QEMU while containers start
 // from it: a tree of another QEMU than the host's is built anew by whoever finds it first, beside the old
 // one, and put in its place as a whole.
 //

@@ -1,4 +1,4 @@
-// envshare.go finds virtiofsd in the Hermit environment, as env.go does QEMU: in the operator's tree, or on
+// virtiofsd and its files, which are found as env.go finds QEMU's: in the operator's tree, or on
 // the host with exactly the files it opens.
 
 package main

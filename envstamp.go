@@ -1,4 +1,4 @@
-// envstamp.go tells runh's own files in a tree of `runh env build` from the operator's: a tree may get a loader, a
+// The stamp of a tree of `runh env build`. It tells runh's own files from the operator's: a tree may get a loader, a
 // QEMU of one's own, a mount.
 //
 // Contract: the stamp lists each file as runh wrote it. A file that is not listed, or is no longer as it was

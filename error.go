@@ -1,4 +1,4 @@
-// error.go owns the words of failure.
+// The words of failure, and exit codes.
 //
 // Callers match these texts, not codes, so the sentinels are word for word what
 // runc says and what shim, CRI-O, podman and dockerd look for: change none. An

@@ -1,4 +1,4 @@
-// events.go owns "events": what a container uses, and that it wanted more
+// "events": what a container uses, and that it wanted more
 // memory than it may have, as one JSON object per line in runc's form.
 //
 // With --stats it is one line. Otherwise a line of statistics comes at each

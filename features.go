@@ -1,4 +1,4 @@
-// features.go owns "features": what this build supports, for engines that ask
+// "features": what this build supports, for engines that ask
 // before they use it. They read stdout and stderr as one, so nothing else is
 // printed; and they act on it, so only what works is named.
 

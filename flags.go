@@ -1,4 +1,4 @@
-// flags.go reads the words after the program's name: the global flags and every
+// The words after the program's name: the global flags and every
 // subcommand's own.
 //
 // Callers were written for several argument parsers, so all their forms are

@@ -1,6 +1,6 @@
-// guestclock.go brings a saved guest back into the present. Its clock is the time stamp counter, and it reads the
-// time of day only when it boots: a guest whose counter goes on where it stood lives in the past for ever. So the
-// counter is moved by what has passed meanwhile, in the state, on its way to QEMU.
+// The clock of a saved guest: runh brings it back into the present. The guest's clock is its time stamp counter,
+// and it reads the time of day only when it boots: a guest whose counter goes on where it stood lives in the past
+// for ever. So the counter is moved by what has passed meanwhile, in the state, on its way to QEMU.
 //
 // Contract: the counters' places are found when the state is saved, from the description that QEMU puts at its end.
 // It is QEMU's, and may be the guest's: in doubt nothing is found, and the guest's clock goes on where it stood. A

@@ -1,4 +1,4 @@
-// help.go prints help: of runh, or of one command (helptext.go).
+// Help: of runh, or of one command (helptext.go).
 
 package main
 

@@ -1,4 +1,4 @@
-// helptext.go has the help texts. Each shows the command at work first; the flags come after the examples.
+// The help texts. Each shows the command at work first; the flags come after the examples.
 // They are constants, so they cost a start nothing.
 
 package main

@@ -1,5 +1,6 @@
-// hermit.go tells whether a container's program is a Hermit application, and on which machine it can
-// boot. Contract: the image is hostile. Every path is resolved beneath the container's root (openat2,
+// Hermit applications: whether a container's program is one, and on which machine it can boot.
+//
+// Contract: the image is hostile. Every path is resolved beneath the container's root (openat2,
 // RESOLVE_IN_ROOT), only regular files are ever opened for reading, what is read is bounded, and what
 // comes back is an open descriptor, so that nobody resolves the image's paths a second time.
 

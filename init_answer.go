@@ -1,4 +1,4 @@
-// What comes back over the start socket: from the init, from QEMU's process while it waits for its command line, and
+// Answers over the start socket: from the init, from QEMU's process while it waits for its command line, and
 // from the keeper.
 //
 // Contract: silence is the execve that has happened. What is said is a reason, or an errno and the step.

@@ -1,8 +1,10 @@
-// install.go makes runh known to Docker, containerd or CRI-O: it adds runh to that manager's own
-// configuration, or takes it out again. Contract: nothing else in the file changes, not a comment and not the
-// order of a key; the second time nothing is left to do; --remove gives back what was there before; the
-// file is replaced as a whole, after a copy of it was made; a file that is not understood is not
-// touched, and one line says why. No manager is asked or restarted.
+// `runh install` makes runh known to Docker, containerd or CRI-O: it adds runh to that manager's own
+// configuration, or takes it out again.
+//
+// Contract: nothing else in the file changes, not a comment and not the order of a key; the second time
+// nothing is left to do; --remove gives back what was there before; the file is replaced as a whole, after a
+// copy of it was made; a file that is not understood is not touched, and one line says why. No manager is
+// asked or restarted.
 
 package main
 

@@ -1,4 +1,4 @@
-// json.go reads JSON without what makes encoding/json slow in a program that
+// JSON, read without what makes encoding/json slow in a program that
 // lives for two milliseconds: at its first use of a type that one builds coders
 // for all types reachable from it, and reads every text twice. For Docker's
 // config.json that takes 0.75 ms, as much as starting the process, and this

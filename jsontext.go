@@ -1,4 +1,4 @@
-// jsontext.go reads the words of JSON (RFC 8259): what json.go stores, and what
+// The words of JSON (RFC 8259): what json.go stores, and what
 // it skips.
 
 package main

@@ -1,4 +1,4 @@
-// jsonwrite.go writes JSON: the other half of json.go, for the same reason.
+// JSON, written: the other half of json.go, for the same reason.
 
 package main
 

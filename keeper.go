@@ -1,4 +1,4 @@
-// keeper.go is the process that stays with a virtual machine: `runh keeper`, started by the stub as
+// The keeper is the process that stays with a virtual machine: `runh keeper`, started by the stub as
 // process 1 of a Hermit container, with QEMU as its child. It carries the bytes between the container's
 // stdin and stdout and the guest's serial line, lets the guest run when `runh start` says so, turns
 // signals into the machine's end, and the machine's end into the container's exit code.

@@ -1,4 +1,5 @@
-// keeperend.go is how a keeper and its machine end: by a signal, by QEMU's own end, or by lost patience.
+// The end of a keeper and its machine: by a signal, by QEMU's own end, or by lost patience.
+//
 // Contract: whatever QEMU, the guest and the reader of its output do, a stop ends within seconds.
 
 package main

@@ -1,4 +1,4 @@
-// keeperidle.go looks whether a machine does anything, for two questions. Does the guest's kernel run, so that it can
+// Idle machines: does one do anything? Two questions need the answer. Does the guest's kernel run, so that it can
 // have what comes on stdin? And is it dead after an exception?
 //
 // stdin: a kernel that starts empties the serial port's buffer, and up to 16 bytes that came before are lost. So stdin

@@ -1,12 +1,13 @@
-// keepersave.go is the keeper's part in a checkpoint and a restore: what it tells QEMU, and what it passes on
+// The keeper's part in a checkpoint and a restore: what it tells QEMU, and what it passes on
 // of QEMU's answers. It handles no state of a machine itself: that goes through a pipe between QEMU and the
 // command that asked.
 //
-// A caller that sends "save" with the pipe's end gets "V" and QEMU's version, then "S", the number of bytes
-// that the guest has printed (64 bits) and its last, unfinished line; or a reason why not. As in a pause,
-// the clock stands still for as long as the caller holds the connection. The word "end" ends the machine
-// instead. "point" with a pipe's end starts the guest ("runs" comes back) and is the same as "save" once the
-// guest has printed the line of keeperPlan.mark, or the caller sends "now". A caller that dies in the middle so leaves a guest that runs.
+// A caller that sends "save" with the pipe's end gets "V" and QEMU's version, then "S", the number of bytes that
+// the guest has printed (64 bits) and its last, unfinished line; or a reason why not. As in a pause, the clock
+// stands still for as long as the caller holds the connection. The word "end" ends the machine instead. "point"
+// with a pipe's end starts the guest ("runs" comes back) and is the same as "save" once the guest has printed the
+// line of keeperPlan.mark, or the caller sends "now". A caller that dies in the middle so leaves a guest that
+// runs.
 
 package main
 

@@ -1,4 +1,4 @@
-// keepershare.go is the keeper's side of virtiofsd: it hears when that ends, and what it complains about.
+// The keeper's side of virtiofsd: it hears when that ends, and what it complains about.
 //
 // virtiofsd ends by itself, with status 0, when QEMU closes their socket; a little before QEMU's own end is
 // seen. Any other end takes the guest's files away under its feet: that ends the machine.

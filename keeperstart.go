@@ -1,4 +1,4 @@
-// keeperstart.go is the keeper's dialogue with QEMU over QMP, and what becomes of QEMU's complaints.
+// The keeper's dialogue with QEMU over QMP, and what becomes of QEMU's complaints.
 
 package main
 

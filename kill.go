@@ -1,4 +1,4 @@
-// kill.go owns "kill": a signal to a container's init, or with --all to each of
+// "kill": a signal to a container's init, or with --all to each of
 // its processes.
 //
 // It takes no lock: a container must be killable while another command works on

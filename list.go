@@ -1,4 +1,4 @@
-// list.go owns "list" and "state": what runh tells of containers.
+// "list" and "state": what runh tells of containers.
 //
 // Both print the members that go-runc and CRI-O decode. They only read, and
 // never wait for another command.

@@ -3,10 +3,9 @@
 // from the program's memory, so it shows what an init runs and not what somebody
 // meant; listing_test.go holds it against the memory of real ones.
 //
-// Promises: an argument that is not understood is shown as a raw number after
-// "?", and a test refuses it for every program that runh makes.
-// listingtable.go has the calls, listingargs.go the arguments, listingflags.go the
-// flags, listingtext.go the printing.
+// Contract: an argument that is not understood is shown as a raw number after "?", and a test refuses
+// it for every program that runh makes. listingtable.go has the calls, listingargs.go the arguments,
+// listingflags.go the flags, listingtext.go the printing.
 
 package main
 

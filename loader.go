@@ -1,6 +1,7 @@
-// loader.go finds the loader that boots a Hermit application, and refuses what that loader would
-// refuse. Contract: as hermit.go's. The loader runs inside the guest, so the image may bring its own;
-// a path on the host comes from the operator only, never from the image or an annotation.
+// The loader that boots a Hermit application: runh finds it, and refuses what it would refuse.
+//
+// Contract: as hermit.go's. The loader runs inside the guest, so the image may bring its own; a path
+// on the host comes from the operator only, never from the image or an annotation.
 
 package main
 

@@ -1,9 +1,11 @@
-// loaderturn.go tells what a loader prints from what comes after it, and leaves it out of the output where the user asks
-// for that (quiet = all). Contract: bounded memory, no allocation, and not a byte of anybody else's is left out.
+// The loader's turn on the serial line: this file tells what a loader prints from what comes after it, and leaves it out of the output where the user asks
+// for that (quiet = all).
 //
-// The loader's turn begins with the first byte and ends behind "Entering kernel", its last line; a line that cannot be the
-// loader's ends it at once. Its lines begin with "[LOADER]", except for those of a value that it prints over several
-// lines: these are indented, up to the bracket that closes the value.
+// Contract: bounded memory, no allocation, and not a byte of anybody else's is left out.
+//
+// The loader's turn begins with the first byte and ends behind "Entering kernel", its last line; a line that
+// cannot be the loader's ends it at once. Its lines begin with "[LOADER]", except for those of a value that it
+// prints over several lines: these are indented, up to the bracket that closes the value.
 
 package main
 

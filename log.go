@@ -1,4 +1,4 @@
-// log.go owns --log, its formats and its levels.
+// The log: --log, its formats and its levels.
 //
 // What engines rely on:
 //   - At the default level a failed command writes exactly one line, of level

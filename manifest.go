@@ -1,8 +1,10 @@
-// manifest.go owns the description of a saved guest: manifest.json, beside the machine's state in a
-// checkpoint's directory or in a template's. Contract: what is read here is untrusted input. Every read is
-// bounded, only regular files of the directory itself are opened, and a description that differs in one
-// byte from what was written, like a state that is shorter, longer or altered, is refused before anything
-// of it is used. The digests are against damage and mistakes: who can write the directory can write both.
+// The description of a saved guest: manifest.json, beside the machine's state in a checkpoint's directory
+// or in a template's.
+//
+// Contract: what is read here is untrusted input. Every read is bounded, only regular files of the
+// directory itself are opened, and a description that differs in one byte from what was written, like a
+// state that is shorter, longer or altered, is refused before anything of it is used. The digests are
+// against damage and mistakes: who can write the directory can write both.
 
 package main
 

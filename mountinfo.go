@@ -1,4 +1,4 @@
-// mountinfo.go reads the kernel's table of mounts, /proc/PID/mountinfo: proc_pid_mountinfo(5).
+// The kernel's table of mounts, /proc/PID/mountinfo: proc_pid_mountinfo(5).
 
 package main
 

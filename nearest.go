@@ -1,4 +1,4 @@
-// nearest.go finds the word that was meant. It serves messages about unknown
+// The word that was meant: this file serves messages about unknown
 // flags, commands and settings, and promises silence where no word is near.
 
 package main

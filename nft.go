@@ -1,4 +1,4 @@
-// nft.go speaks nfnetlink: it makes a table of nftables, with its chains and rules, in one transaction
+// nfnetlink: a table of nftables, with its chains and rules, in one transaction
 // (which the kernel takes whole or not at all). nftrules.go says which rules.
 //
 // Contract: the table belongs to the socket that made it ("flags owner", Linux 5.12): nobody else can

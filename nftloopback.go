@@ -1,6 +1,7 @@
-// nftloopback.go owns the way from the namespace's 127.0.0.1 to a guest without ports of its own: it gets the connections
-// of processes there to ports on which nobody listens. `kubectl port-forward` connects so, and so do health checks.
-// Promises: a port on which somebody listens is left alone; the guest reaches nothing on 127.0.0.1, but answers those
+// The way from the namespace's 127.0.0.1 to a guest without ports of its own: it gets the connections of processes
+// there to ports on which nobody listens. `kubectl port-forward` connects so, and so do health checks.
+//
+// Contract: a port on which somebody listens is left alone; the guest reaches nothing on 127.0.0.1, but answers those
 // connections.
 //
 // Whether somebody listens shows only where a packet arrives (PREROUTING): in OUTPUT the kernel finds the socket that

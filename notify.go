@@ -1,4 +1,4 @@
-// The service manager's "ready": where runh runs as a service of Type=notify,
+// The service manager's "ready": if runh runs as a service of Type=notify,
 // NOTIFY_SOCKET names the socket of systemd or of podman's conmon. The
 // container gets a socket of its own instead, /run/notify/notify.sock, of whose
 // messages one goes on to the manager: READY. Anything else would be a word of

@@ -1,4 +1,4 @@
-// pause.go owns "pause" and "resume": all processes of a container stand still,
+// "pause" and "resume": all processes of a container stand still,
 // or run again.
 //
 // Both hold the lock, so that what they find is what they change; a created

@@ -1,4 +1,4 @@
-// What the container's process is: user, groups, capabilities, limits, working
+// The container's process: user, groups, capabilities, limits, working
 // directory, terminal, and what it executes. Everything here only writes
 // operations; init.go says in which order.
 

@@ -1,4 +1,4 @@
-// What a program is made of besides its operations: the memory that it lies in, and
+// The matter of a program besides its operations: the memory that it lies in, and
 // the descriptors that its process begins with.
 //
 // The memory is a memfd, 256 MiB of addresses of which only what is touched exists.

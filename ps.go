@@ -1,4 +1,4 @@
-// ps.go owns "ps": which processes a container has.
+// "ps": which processes a container has.
 //
 // They are those of its cgroup, as the host numbers them: what exec has added,
 // and on a Hermit container the virtual machine, are among them. It only reads,

@@ -1,5 +1,6 @@
-// qemu.go owns QEMU's side of a virtual machine: its command line and the meaning
-// of its end. Contract: pure; nothing here starts a process.
+// QEMU's side of a virtual machine: its command line and the meaning of its end.
+//
+// Contract: pure; nothing here starts a process.
 
 package main
 

@@ -1,4 +1,5 @@
-// qmp.go speaks QMP, QEMU's control protocol: JSON objects, one a line, over a connected socket.
+// QMP, QEMU's control protocol: JSON objects, one a line, over a connected socket.
+//
 // Contract: no allocation beyond a fixed buffer, and any bytes at all may come from the other side,
 // which is as trustworthy as the guest. Who owns the socket polls it; nothing here blocks.
 

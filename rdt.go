@@ -1,4 +1,4 @@
-// rdt.go is linux.intelRdt: shares of the processor's cache and memory bandwidth, in the groups of resctrl
+// linux.intelRdt: shares of the processor's cache and memory bandwidth, in the groups of resctrl
 // (the kernel's Documentation/filesystems/resctrl), which are no cgroups. create makes a group, or joins one that
 // is there, delete removes what create made.
 //

@@ -1,4 +1,4 @@
-// How the kernel schedules the process: policy and nice value, I/O priority, the
+// Scheduling of the process: policy and nice value, I/O priority, the
 // CPUs of an exec, the execution domain, and where its memory comes from. All
 // of it is checked here, too, with the words of the manual pages.
 

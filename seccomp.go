@@ -1,6 +1,6 @@
-// seccomp.go turns the OCI seccomp profile (linux.seccomp) into the classic BPF program that the kernel runs before every
-// system call of the container. It is pure: it reads no file, makes no system call and installs nothing; init's program loads
-// the result with seccomp(2).
+// The OCI seccomp profile (linux.seccomp), turned into the classic BPF program that the kernel runs before every
+// system call of the container. It is pure: it reads no file, makes no system call and installs nothing; init's
+// program loads the result with seccomp(2).
 //
 // Contract: the program decides as libseccomp under runc decides for the same profile.
 //   - The host's own ABI is always covered, whether listed or not; of the others the listed ones of this machine's family. A
@@ -17,8 +17,8 @@
 //   - On x86 (i386) a rule for a socket or System V IPC call also covers its form inside socketcall(2) and ipc(2). There the
 //     arguments are behind a pointer, so of the rule's conditions the one on argument 0 gives way to the sub-call's number.
 //
-// The filter holds for everything after it is loaded, runh's own last calls and execve included: a profile that denies execve
-// makes `start` fail, as with runc.
+// The filter holds for everything after it is loaded, runh's own last calls and execve included: a profile that
+// denies execve makes `start` fail, as with runc.
 
 package main
 

@@ -1,7 +1,7 @@
-// seccompbpf.go writes the seccomp program: it cuts the call numbers of each architecture into spans with one treatment, and
-// assembles the spans into a binary tree with the rules on arguments at its leaves. seccomp.go says what the program means.
-// A tree of merged spans loads ten times faster than a chain of comparisons: the kernel walks it once for every call number to
-// find out which calls it can let pass unseen.
+// The BPF program of a seccomp profile: this file cuts the call numbers of each architecture into spans with one
+// treatment, and assembles the spans into a binary tree with the rules on arguments at its leaves. seccomp.go says
+// what the program means. A tree of merged spans loads ten times faster than a chain of comparisons: the kernel
+// walks it once for every call number to find out which calls it can let pass unseen.
 
 package main
 

@@ -1,5 +1,7 @@
-// serial.go reads along with a guest's serial line. Contract: bounded memory whatever the guest sends,
-// no allocation, and nothing is ever changed in what passes.
+// A guest's serial line, read along.
+//
+// Contract: bounded memory whatever the guest sends, no allocation, and nothing is ever changed in
+// what passes.
 
 package main
 

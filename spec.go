@@ -1,5 +1,5 @@
-// spec.go owns config.json: it alone reads the bundle, and "runh spec" writes
-// a config to start from. What a config must be is in speccheck.go.
+// config.json: this file alone reads the bundle, and answers what everybody asks of a spec. What a config must be
+// is in speccheck.go.
 
 package main
 

@@ -1,4 +1,4 @@
-// speccheck.go owns what a config must be before anything is done for it.
+// The check of a config, before anything is done for it.
 //
 // checkSpec is pure: it looks at the config and at nothing else, and refuses
 // what could not work or would change the host, in one line that names the

@@ -1,7 +1,7 @@
-// state.go owns what runh keeps of a container between two commands: the
+// State: what runh keeps of a container between two commands: the
 // directory <root>/<id>, the record runh.json in it, and the lock.
 //
-// The contract:
+// Contract:
 //   - The record is replaced by rename, so a reader sees a whole one, old or
 //     new, and needs no lock: "state" never waits for a long create.
 //   - A command that changes a container holds the lock (statelock.go).

@@ -1,7 +1,7 @@
-// statelock.go owns the lock of a container: a flock on its directory, which the
+// The lock of a container: a flock on its directory, which the
 // kernel drops with the process that holds it, however that ends.
 //
-// The contract:
+// Contract:
 //   - A command waits for its turn, as long as it takes: the others are short.
 //   - No command waits for a create. Its hooks can take any time, so the others
 //     say that the container is being created, and "delete --force" ends it; a

@@ -1,4 +1,4 @@
-// statestream.go makes what QEMU writes of a machine smaller. A page of the guest's memory that holds nothing
+// The stream of a machine's state, made smaller on its way from QEMU. A page of the guest's memory that holds nothing
 // has a record of nine bytes, and QEMU, reading it back, looks at the whole page. A machine that is to be restored
 // has its memory fresh from the kernel, and QEMU puts nothing there before it has read the state (rom_reset in
 // its hw/core/loader.c): the record says what is so already, unless an earlier one has filled the page.

@@ -1,4 +1,4 @@
-// syscalls.go finds system call numbers by name. The table costs nothing until it is asked: it is searched where it lies in the
+// System call numbers by name. The table costs nothing until it is asked: it is searched where it lies in the
 // binary, and never parsed whole.
 
 package main

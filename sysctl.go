@@ -1,4 +1,4 @@
-// sysctl.go owns linux.sysctl: which names are allowed, where each is below
+// linux.sysctl: which names are allowed, where each is below
 // /proc/sys, and how the init writes it.
 
 package main

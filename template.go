@@ -1,11 +1,11 @@
-// template.go is a guest that starts already booted. The first container that asks for a template boots, up
+// Templates: guests that start already booted. The first container that asks for a template boots, up
 // to a point; there its machine is saved beneath the state root, and goes on. Later containers of the same
 // kind go on from there instead of booting. Off unless a container asks for it.
 //
 // Contract: a template serves only a container that could not be told from the one it was made of: the same
-// application, loader, arguments, variables, machine and QEMU, asked for under the same name, by the same
-// user. It is never needed: one that cannot be made or read is a warning, and the guest boots. What it
-// shares, that is the guest's memory at that point, secrets drawn there included, is in docs/checkpoints.md and SECURITY.
+// application, loader, arguments, variables, machine and QEMU, asked for under the same name, by the same user. It
+// is never needed: one that cannot be made or read is a warning, and the guest boots. What it shares, that is the
+// guest's memory at that point, secrets drawn there included, is in docs/checkpoints.md and SECURITY.
 
 package main
 

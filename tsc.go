@@ -1,4 +1,4 @@
-// tsc.go finds the frequency of the time stamp counter, which the kernel measured at boot and tells
+// The frequency of the time stamp counter, which the kernel measured at boot and tells
 // nobody. A Hermit guest needs it: on a microvm nothing else tells it the length of a second.
 
 package main

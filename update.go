@@ -1,4 +1,4 @@
-// update.go owns "update": other limits for a container that lives.
+// "update": other limits for a container that lives.
 //
 // Engines send linux.resources as JSON, people use flags; where both are given
 // the flags go on top. What is absent, or 0, stays as it is: Docker sends 0 for

@@ -1,5 +1,7 @@
-// virtiofs.go decides which of a container's files its guest gets, under which names, and how virtiofsd is
-// called for it. Contract: pure but for reading the spec's sources; sharejail.go has the process.
+// A guest's share of the container's files: which it gets, under which names, and how virtiofsd is
+// called for it.
+//
+// Contract: pure but for reading the spec's sources; sharejail.go has the process.
 //
 // What Hermit's kernels do with a virtio-fs device decides the names. They take one device, the first. Its
 // tag is the directory where all of the share appears ("root" is /root), but for the tag "/": then each

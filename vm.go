@@ -1,9 +1,10 @@
-// vm.go turns what a container asks for and may use into one description of its virtual machine.
+// The description of a virtual machine, made of what its container asks for and may use.
+//
 // Contract: vmConfig is a value; newVM reads the host (memory, CPUs, /dev/kvm) and changes nothing.
 //
-// Who decides, first to last: the annotation, the vm section of config.json, the container's limits, the operator's configuration,
-// the default. For the machine, upstream's variable RUNH_MICRO_VM comes after the annotation, and
-// what the image needs comes last.
+// Who decides, first to last: the annotation, the vm section of config.json, the container's limits, the
+// operator's configuration, the default. For the machine, upstream's variable RUNH_MICRO_VM comes after the
+// annotation, and what the image needs comes last.
 
 package main
 

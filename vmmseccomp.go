@@ -1,5 +1,7 @@
-// vmmseccomp.go owns QEMU's system calls: the filter below which a QEMU lives that its guest has broken into.
-// Promise: what QEMU does on a guest's behalf works; a call that does many things does only those.
+// QEMU's system calls: the filter that still holds when a guest has broken into QEMU.
+//
+// Contract: what QEMU does on a guest's behalf works; a call that does many things does only those.
+//
 // Leaves to: ownseccomp.go, the words it is written in; jail.go, the limits that it relies on.
 
 package main

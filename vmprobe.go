@@ -1,4 +1,4 @@
-// vmprobe.go starts a QEMU for a moment, to see whether it can do what is wanted of it: the machine is
+// Probes: a QEMU that runs for a moment, to see whether it can do what is asked of it: the machine is
 // made, and ended before its guest would run its first instruction.
 //
 // Under KVM that decides the CPU. What the host has and what QEMU passes on do not always agree: there are

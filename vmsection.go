@@ -1,7 +1,8 @@
-// vmsection.go reads the runtime-spec's own section for virtual machines, "vm" in config.json
-// (config-vm.md), as far as it means something to a Hermit guest. It goes before the limits and the
-// operator's file, and behind the annotations. Contract: nothing in it is ignored. What it says is done,
-// or it is an error that names the property.
+// The runtime-spec's own section for virtual machines, "vm" in config.json (config-vm.md), as far as it
+// means something to a Hermit guest. It goes before the limits and the operator's file, and behind the
+// annotations.
+//
+// Contract: nothing in it is ignored. What it says is done, or it is an error that names the property.
 //
 // Numbers and the kernel's parameters are taken from everybody. A path there names a file of the host,
 // and a parameter of the hypervisor can do anything: these count only where the operator says so, by
