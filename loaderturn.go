@@ -1,5 +1,5 @@
-// The loader's turn on the serial line: this file tells what a loader prints from what comes after it, and leaves it out of the output where the user asks
-// for that (quiet = all).
+// The loader's turn on the serial line: this file tells what a loader prints from what comes after it, and leaves
+// it out of the output where the user asks for that (quiet = all).
 //
 // Contract: bounded memory, no allocation, and not a byte of anybody else's is left out.
 //

@@ -1,7 +1,8 @@
-// Limits that decide how large a machine can be: of linux.resources, and of the cgroups that its container is in (cgroup_above.go).
+// Limits that decide how large a machine can be: of linux.resources, and of the cgroups that its container is in
+// (cgroup_above.go).
 //
-// Contract: reads only. A file of linux.resources.unified decides before the other fields, because it is written last. Its value is
-// taken as the kernel takes it, and a malformed one is an error.
+// Contract: reads only. A file of linux.resources.unified decides before the other fields, because it is written
+// last. Its value is taken as the kernel takes it, and a malformed one is an error.
 //
 // memory.low, memory.min, memory.swap.max, cpu.weight, hugetlb.* and the like limit no machine: the kernel applies
 // them to QEMU as it does to any process.
