@@ -72,6 +72,7 @@ func TestTemplate(t *testing.T) {
 			if made := r.templates(); len(made) != 1 || !strings.HasPrefix(filepath.Base(made[0]), x.name+".") {
 				t.Fatalf("templates %q; log %s", made, rtReadOr(r.log))
 			}
+			r.do("explain", "--bundle", r.guest("app", args, withTemplate(x.name, x.at)).dir).ok()
 			for _, how := range []string{"start", "run"} {
 				if out := run(how); strings.Contains(out, "boot") || !strings.HasPrefix(out, "ab") {
 					t.Errorf("from the template, %s: %q", how, out)
