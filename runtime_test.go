@@ -178,9 +178,18 @@ func (r *rt) doCmd(cmd *exec.Cmd) result {
 	r.Helper()
 	out, err := newSink(r.T), newSink(r.T)
 	cmd.Stdout, cmd.Stderr = out.w, err.w
+	end := time.Now().Add(rtLimit) // of the command and of its pipes
 	res := r.wait(cmd, out, err)
 	exited := time.Now()
-	res.out, res.err = out.all(rtLimit), err.all(rtLimit)
+	for _, s := range []*sink{out, err} {
+		select {
+		case <-s.done:
+		case <-time.After(time.Until(end)):
+			r.hung(cmd)
+			r.Fatalf("%v: exit code %d, but a process still holds stdout or stderr after %v; stdout %q, stderr %q", res.args, res.code, rtLimit, out, err)
+		}
+	}
+	res.out, res.err = out.String(), err.String()
 	res.eof = time.Since(exited)
 	return res
 }
@@ -199,11 +208,17 @@ func (r *rt) wait(cmd *exec.Cmd, sinks ...*sink) result {
 	for _, s := range sinks {
 		s.w.Close()
 	}
-	hung := time.AfterFunc(rtLimit, func() { cmd.Process.Kill() })
+	told := make(chan struct{})
+	hung := time.AfterFunc(rtLimit, func() { defer close(told); r.hung(cmd) })
 	cmd.Wait()
 	res.took = time.Since(begin)
 	if !hung.Stop() {
-		r.Errorf("%v did not end within %v", res.args, rtLimit)
+		<-told
+		var said []string
+		for _, s := range sinks {
+			said = append(said, s.String())
+		}
+		r.Fatalf("%v did not end within %v; so far %q", res.args, rtLimit, said)
 	}
 	res.code = rtExit(cmd.ProcessState.Sys().(syscall.WaitStatus))
 	return res
@@ -598,6 +613,7 @@ func (r *rt) eventually(what string, ok func() bool) {
 
 // cleanup deletes by force what the test left, then looks whether the runtime left anything, whatever the test did.
 func (r *rt) cleanup() {
+	defer r.sweep()
 	for _, c := range r.ctrs {
 		if _, err := os.Stat(filepath.Join(r.root, c.id)); err == nil {
 			if res := r.do("delete", "--force", c.id); res.code != 0 {
@@ -617,7 +633,6 @@ func (r *rt) cleanup() {
 	for _, l := range left {
 		r.Errorf("left behind: %s", l)
 	}
-	r.sweep()
 }
 
 // leftovers names everything that still carries the test's token.
@@ -669,19 +684,8 @@ func rtMounts() string {
 // have come to us and ended are collected on the way: a caller would.
 func (r *rt) processes() []int {
 	var found []int
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, d := range dirs {
-		pid, _ := strconv.Atoi(filepath.Base(d))
-		var seen []byte
-		for _, f := range []string{"cgroup", "cmdline", "environ"} {
-			b, _ := os.ReadFile(filepath.Join(d, f))
-			seen = append(seen, b...)
-		}
-		for _, f := range []string{"root", "cwd"} {
-			l, _ := os.Readlink(filepath.Join(d, f))
-			seen = append(seen, l...)
-		}
-		if pid == os.Getpid() || !bytes.Contains(seen, []byte(r.token)) {
+	for _, pid := range rtPids() {
+		if pid == os.Getpid() || !r.carries(pid) {
 			continue
 		}
 		var s syscall.WaitStatus
@@ -691,6 +695,31 @@ func (r *rt) processes() []int {
 		found = append(found, pid)
 	}
 	return found
+}
+
+func rtPids() []int {
+	var pids []int
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, d := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(d))
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// carries tells whether a process carries the test's token.
+func (r *rt) carries(pid int) bool {
+	d := fmt.Sprintf("/proc/%d", pid)
+	var seen []byte
+	for _, f := range []string{"cgroup", "cmdline", "environ"} {
+		b, _ := os.ReadFile(filepath.Join(d, f))
+		seen = append(seen, b...)
+	}
+	for _, f := range []string{"root", "cwd"} {
+		l, _ := os.Readlink(filepath.Join(d, f))
+		seen = append(seen, l...)
+	}
+	return bytes.Contains(seen, []byte(r.token))
 }
 
 // sweep frees the machine of what a broken runtime left. A directory that still has a mount in it is not removed: the

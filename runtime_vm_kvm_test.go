@@ -44,12 +44,23 @@ func (vm *vmMachine) again(out string) (again, rest *vmMachine) {
 			failed = append(failed, name)
 		}
 	}
-	if !vm.kvm || len(failed) == 0 || len(failed) > 2 || len(passed) == 0 || !strings.Contains(out, "\nvm: exit code 1\n") {
+	if !vm.kvm || len(failed) == 0 || len(failed) > 2 || len(passed) == 0 || failureCode(out) == 0 {
 		return nil, nil
 	}
 	first, second := *vm, *vm
 	first.tests, second.tests = strings.Join(passed, " "), strings.Join(failed, " ")
 	return &second, &first
+}
+
+// failureCode is the test program's exit code if tests failed (1) or its time ran out (2, of a panic), and otherwise 0.
+func failureCode(out string) int {
+	switch {
+	case strings.Contains(out, "\nvm: exit code 1\n"):
+		return 1
+	case strings.Contains(out, "panic: test timed out after ") && strings.Contains(out, "\nvm: exit code 2\n"):
+		return 2
+	}
+	return 0
 }
 
 // guests packs what Hermit containers need, and the tests of them.

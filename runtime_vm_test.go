@@ -109,7 +109,7 @@ func (vm *vmMachine) run(t *testing.T) string {
 	if err := again.pack(image, bin, filepath.Dir(kernel)); err != nil {
 		t.Fatal(err)
 	}
-	rest.report(t, out, 1)
+	rest.report(t, out, failureCode(out))
 	more, _ := again.boot(t, image)
 	again.report(t, more, 0)
 	return out + more
