@@ -59,7 +59,7 @@ func (r deviceRule) String() string {
 }
 
 // deviceRules composes the device list in runc's order: the spec's rules, then
-// what every container may do (linux.md Default Devices), then ours. All start
+// what every container may do (runtime-spec config-linux.md, Default Devices), then ours. All start
 // from "deny everything". A default device that the spec replaces by a node of
 // its own is not allowed by default.
 func deviceRules(asked []deviceRule, nodes []specs.LinuxDevice, extra []deviceRule) []deviceRule {

@@ -1,5 +1,4 @@
-// The ten invariants that everything else hangs on (callers.md section 0), and what breaks when callers are killed, are many,
-// or have no environment.
+// The promises of ARCHITECTURE.md that every caller relies on, and callers that are killed, are many, or have no environment.
 
 package main
 

@@ -1,4 +1,4 @@
-// events: statistics and lack of memory, in the JSON that go-runc and others decode (callers.md 1.3).
+// events: statistics and lack of memory, in the JSON that go-runc and others decode.
 
 package main
 

@@ -836,7 +836,7 @@ func TestHermitJail(t *testing.T) {
 	}
 }
 
-// The keeper is there for as long as the guest: what it costs (design.md: 3 MiB, then 1.5).
+// The keeper lives as long as the guest, so its memory is bounded (ARCHITECTURE.md, the table of promises).
 func TestHermitKeeperMemory(t *testing.T) {
 	r := newHermit(t)
 	c := r.guest("app", []string{"count"}).create().start()

@@ -1,5 +1,5 @@
-// Hooks (runtime-spec config.md, "POSIX-platform Hooks"; callers.md section 3): when, where and with what each of the six kinds runs,
-// and what its failure means.
+// Hooks (runtime-spec config.md, "POSIX-platform Hooks"): for each of the six kinds its moment, namespaces and input, and the
+// consequence of its failure.
 
 package main
 

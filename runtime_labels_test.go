@@ -24,7 +24,7 @@ func TestLabelsWithoutModule(t *testing.T) {
 	r.onlyRunh("what follows is its own way")
 	r.sh("true", func(s *specs.Spec) { s.Process.ApparmorProfile = "some-profile" }).tryCreate().
 		fails(`process.apparmorProfile "some-profile": AppArmor is not enabled on this host`)
-	// Without SELinux no file has a label, and none is wanted (linux.md 1.3).
+	// Without SELinux runh ignores linux.mountLabel, as runc does.
 	r.sh("true", func(s *specs.Spec) { s.Linux.MountLabel = "system_u:object_r:container_file_t:s0:c1,c2" }).output()
 
 	c := r.bundle([]string{"sleep", "1000"}).create().start()

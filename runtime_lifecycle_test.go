@@ -1,5 +1,5 @@
 // The life of a container as callers drive it: create, start, state, kill, delete, list, run, the texts and codes they
-// match on (callers.md 1.4 and 2), and what each command says about an id in each state.
+// match on, and what each command says about an id in each state.
 
 package main
 

@@ -1,4 +1,4 @@
-// ps, pause and resume as the shim, podman and people call them (callers.md 1.1, 1.3, 1.4).
+// ps, pause and resume as the shim, podman and people call them.
 
 package main
 

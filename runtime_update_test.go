@@ -1,5 +1,4 @@
-// update as Docker, containerd, CRI-O and people call it (callers.md 1.3, 4.3): what is named changes in the cgroup, and
-// nothing else does.
+// update as Docker, containerd, CRI-O and people call it. Only the named limits change in the cgroup.
 
 package main
 
