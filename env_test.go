@@ -18,12 +18,7 @@ import (
 func needQEMU(t *testing.T) *hermitEnv {
 	t.Helper()
 	env, err := findEnv(t.TempDir(), "")
-	if err != nil {
-		if os.Getenv("RUNH_TEST_ALL") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("needs QEMU: %v", err)
-	}
+	needs(t, err == nil, fmt.Sprintf("QEMU (%v)", err))
 	return env
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -153,6 +154,7 @@ func TestParseGlobals(t *testing.T) {
 }
 
 func TestDefaultRoot(t *testing.T) {
+	needs(t, os.Geteuid() == 0, "root")
 	t.Setenv("XDG_RUNTIME_DIR", "/run/user/7")
 	if got := defaultRoot(); inUserNamespace() != (got == "/run/user/7/runh") {
 		t.Errorf("root %s", got)

@@ -64,9 +64,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// needs skips the test, or fails it under RUNH_TEST_ALL=1, when this machine lacks what it needs.
+// rtShort is the reason of every skip under -short.
+const rtShort = "-short: only tests that need nothing of this machine"
+
+// needs skips the test when this machine lacks what it needs, or fails it under RUNH_TEST_ALL=1. Under -short it skips
+// every test that asks.
 func needs(t *testing.T, have bool, what string) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip(rtShort)
+	}
 	if have {
 		return
 	}

@@ -306,6 +306,7 @@ func receiveFrom(t *testing.T, extra string, state []byte, times int) (*manifest
 // A machine is saved by QEMU itself, restored from what is left of that, and saved again, without having run: its memory is the same, to the
 // page. So nothing is in a fresh machine's memory, of the loader either, before it has read its state.
 func TestStateStreamQEMU(t *testing.T) {
+	needQEMU(t)
 	dir, err := rtGuest()
 	if err != nil {
 		t.Fatal(err)

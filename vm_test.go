@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"reflect"
 	"runtime"
 	"strings"
@@ -78,6 +79,7 @@ func TestNewVMMemory(t *testing.T) {
 }
 
 func TestNewVMChoices(t *testing.T) {
+	needs(t, os.Geteuid() == 0, "root")
 	tcg := hermitConfig{accel: "tcg"}
 	no := false
 	own, pod := "auto", "shared"
