@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -108,13 +107,8 @@ func loadHermitConfig(path string) (*hermitConfig, error) {
 // parse reads the settings. Which keys and values there are is ours to say; the
 // library says what is TOML.
 func (c *hermitConfig) parse(data []byte) error {
-	var settings map[string]any
-	if err := toml.Unmarshal(data, &settings); err != nil {
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
-			line, _ := at.Position()
-			return fmt.Errorf("line %d: %w", line, err)
-		}
+	settings, err := readTOML(data)
+	if err != nil {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(settings)) {

@@ -17,8 +17,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -240,8 +238,8 @@ func addToContainerd(text, binary string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var c map[string]any
-	if err := toml.Unmarshal([]byte(before+after), &c); err != nil {
+	c, err := readTOML([]byte(before + after))
+	if err != nil {
 		return "", err
 	}
 	plugin, first := "io.containerd.grpc.v1.cri", ""
@@ -267,7 +265,7 @@ func addToContainerd(text, binary string) (string, error) {
 	}
 	systemd := tomlAt(runtimes, "runc", "options", "SystemdCgroup") == true // the kubelet's driver, as it is runc's
 	text = putBlock(before, fmt.Sprintf(containerdBlock, plugin, quoteJSON(binary), systemd, first), after)
-	if err := toml.Unmarshal([]byte(text), &c); err != nil {
+	if _, err := readTOML([]byte(text)); err != nil {
 		return "", fmt.Errorf("with runh added it would be no TOML: %w", err)
 	}
 	return text, nil
