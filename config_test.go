@@ -40,7 +40,7 @@ allow_image_vmm = true
 
 func TestHermitConfigRefused(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
-		{`colour = "red"`, `unknown key "colour": allowed are kvm, smp,`},
+		{`colour = "red"`, `unknown key "colour": allowed are accel, allow_annotations,`},
 		{"[vm]\nsmp = 1", `unknown key "vm"`},
 		{`smp = 0`, "smp is 0: allowed are 1 to 255"},
 		{`smp = "two"`, "smp is two: allowed are 1 to 255"},

@@ -224,7 +224,7 @@ func (c *createPlan) checkVariables(g *guest, allowed string, room int) error {
 // chooseEnv is where QEMU comes from: the image, a path in the vm section, or the environment.
 func (c *createPlan) chooseEnv(s *hermitSettings, root int, envDir string) (*hermitEnv, error) {
 	switch {
-	case s.imageVMM:
+	case s.vmm == "image":
 		return imageEnv(root)
 	case s.qemu != "":
 		env, err := c.facts.env(c.g.root, "", s.qemu)

@@ -21,7 +21,7 @@ import (
 )
 
 // go test -run TestListing -update writes testdata/golden anew.
-var updateGolden = flag.Bool("update", false, "write testdata/golden")
+var updateGolden = flag.Bool("update", false, "write testdata/golden, and what the docs have of the table of settings")
 
 // listedHost is the host of the golden listings: the facts are the same everywhere.
 func listedHost() *hostFacts {
