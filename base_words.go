@@ -30,25 +30,41 @@ func oneOf(flag, value string, allowed ...string) error {
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
-// numbersIn lists the numbers of a set such as "0-3,7"; nil if it is none.
-func numbersIn(set string) (list []uint16) {
-	for part := range strings.SplitSeq(set, ",") {
-		low, high, isRange := strings.Cut(strings.TrimSpace(part), "-")
-		first, err := strconv.ParseUint(low, 10, 16)
-		if err != nil {
-			return nil
+// parseNumbers reads a list of numbers and ranges such as "0-3,7", as the kernel
+// does: blanks and extra commas say nothing. most is the largest that is allowed.
+func parseNumbers(list string, most uint16) (numbers []uint16, err error) {
+	for part := range strings.SplitSeq(list, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
 		}
-		last := first
-		if isRange {
-			if last, err = strconv.ParseUint(high, 10, 16); err != nil || last < first {
-				return nil
-			}
+		low, high, isRange := strings.Cut(part, "-")
+		if !isRange {
+			high = low
+		}
+		first, err := strconv.ParseUint(low, 10, 32)
+		last, err2 := strconv.ParseUint(high, 10, 32)
+		switch {
+		case err != nil || err2 != nil || last < first:
+			return nil, fmt.Errorf("%q is neither a number nor a range", part)
+		case last > uint64(most):
+			return nil, fmt.Errorf("%d is more than %d", last, most)
 		}
 		for n := first; n <= last; n++ {
-			list = append(list, uint16(n))
+			numbers = append(numbers, uint16(n))
 		}
 	}
-	return list
+	return numbers, nil
+}
+
+// bitMask has a bit for each number.
+func bitMask(numbers []uint16) (mask []uint64) {
+	for _, n := range numbers {
+		for len(mask) <= int(n)/64 {
+			mask = append(mask, 0)
+		}
+		mask[n/64] |= 1 << (n % 64)
+	}
+	return mask
 }
 
 func limitSet[T int64 | uint64 | uint32 | uint16](v *T) bool { return v != nil && *v != 0 }

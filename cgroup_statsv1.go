@@ -2,6 +2,8 @@
 
 package main
 
+import "math"
+
 func (v *statsView) readV1(c *cgroup) error {
 	for _, read := range []struct {
 		controller string
@@ -50,7 +52,8 @@ func (v *cpuUsageView) readV1(r *statReader) {
 }
 
 func (v *cpusetView) readV1(r *statReader) {
-	v.CPUs, v.Mems = numbersIn(r.text("cpuset.cpus")), numbersIn(r.text("cpuset.mems"))
+	v.CPUs, _ = parseNumbers(r.text("cpuset.cpus"), math.MaxUint16)
+	v.Mems, _ = parseNumbers(r.text("cpuset.mems"), math.MaxUint16)
 	for file, to := range map[string]*uint64{
 		"cpu_exclusive": &v.CPUExclusive, "mem_exclusive": &v.MemExclusive, "mem_hardwall": &v.MemHardwall, "memory_migrate": &v.MemoryMigrate,
 		"memory_pressure": &v.MemoryPressure, "memory_spread_page": &v.MemorySpreadPage, "memory_spread_slab": &v.MemorySpreadSlab,

@@ -200,7 +200,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestBadWords(t *testing.T) {
-	for _, line := range []string{"update", "update --nosuch c", "events a b", "check x", "pull image"} {
+	for _, line := range []string{"update", "update --nosuch c", "events a b", "check x"} {
 		words := strings.Fields(line)
 		if err := findCommand(words[0]).run(&globals{}, words[1:]); err == nil {
 			t.Errorf("%s: %v", line, err)

@@ -421,15 +421,3 @@ flags:
                       /etc/crio/crio.conf.d/20-runh.conf
   --binary PATH       where runh is (default: this file)
 `
-
-const helpPull = `runh pull IMAGE - say how to get an image
-
-runh pulls no images: engines do. For a bundle by hand:
-
-  # skopeo copy docker://IMAGE oci:image:latest
-  # umoci unpack --image image:latest bundle
-  # runh run --bundle bundle hello1
-
-flags, read so that old scripts get this answer:
-  -u, --username NAME, -p, --password TEXT, -b, --bundle DIR
-`

@@ -73,7 +73,6 @@ var commands = [...]command{
 	{"env", "show, build and check the tree QEMU runs from", helpEnv, cmdEnv, false},
 	{"check", "say what this host offers and lacks", helpCheck, cmdCheck, false},
 	{"install", "make runh known to Docker, containerd or CRI-O", helpInstall, cmdInstall, false},
-	{"pull", "say how to get an image (runh does not pull)", helpPull, cmdPull, false},
 }
 
 func main() {

@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -295,31 +293,9 @@ func checkDomain(s *specs.Spec) error {
 	return nil
 }
 
-// numberList reads a list such as "0-3,7" into a bit mask of 64-bit words.
+// numberList is a list of CPUs or memory nodes as a bit mask.
 func numberList(list string) (mask []uint64, err error) {
 	const most = 1023 // CPUs in a unix.CPUSet, and nodes in any kernel
-	if strings.TrimSpace(list) == "" {
-		return nil, nil
-	}
-	for part := range strings.SplitSeq(list, ",") {
-		from, to, isRange := strings.Cut(strings.TrimSpace(part), "-")
-		if !isRange {
-			to = from
-		}
-		first, err := strconv.ParseUint(from, 10, 32)
-		last, err2 := strconv.ParseUint(to, 10, 32)
-		switch {
-		case err != nil || err2 != nil || last < first:
-			return nil, fmt.Errorf("%q is neither a number nor a range", part)
-		case last > most:
-			return nil, fmt.Errorf("%d is more than %d", last, most)
-		}
-		for n := first; n <= last; n++ {
-			for uint64(len(mask)) <= n/64 {
-				mask = append(mask, 0)
-			}
-			mask[n/64] |= 1 << (n % 64)
-		}
-	}
-	return mask, nil
+	numbers, err := parseNumbers(list, most)
+	return bitMask(numbers), err
 }

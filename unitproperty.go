@@ -10,6 +10,9 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -63,7 +66,7 @@ func limitProperties(r *specs.LinuxResources, v2 bool, version int) ([]unitPrope
 		if f.value == "" || version < systemdHasCpuset {
 			continue
 		}
-		mask, err := numberMask(f.value)
+		mask, err := cpusetMask(f.value)
 		if err != nil {
 			return nil, fmt.Errorf("linux.resources.%s: %w", f.field, err)
 		}
@@ -115,7 +118,7 @@ func unifiedProperties(unified map[string]string, version int) ([]unitProperty, 
 				all = append(all, quotaProperties(quota, period, version)...)
 			}
 		case "cpuset.cpus", "cpuset.mems":
-			if mask, err := numberMask(text); err == nil && version >= systemdHasCpuset {
+			if mask, err := cpusetMask(text); err == nil && version >= systemdHasCpuset {
 				all = append(all, unitProperty{map[string]string{"cpuset.cpus": "AllowedCPUs", "cpuset.mems": "AllowedMemoryNodes"}[file], mask})
 			}
 		case "cpu.idle":
@@ -141,33 +144,19 @@ func unifiedProperties(unified map[string]string, version int) ([]unitProperty, 
 	return all, nil
 }
 
-// numberMask makes of "0,2-3" the bits 1, 4 and 8, lowest byte first.
-func numberMask(list string) ([]byte, error) {
-	var mask []byte
-	for part := range strings.SplitSeq(list, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
-		}
-		first, last, isRange := strings.Cut(part, "-")
-		if !isRange {
-			last = first
-		}
-		from, err1 := strconv.ParseUint(first, 10, 13)
-		to, err2 := strconv.ParseUint(last, 10, 13)
-		if err1 != nil || err2 != nil || from > to {
-			return nil, fmt.Errorf("%q is not a list of numbers like 0,2-3", list)
-		}
-		for n := from; n <= to; n++ {
-			for uint64(len(mask)) <= n/8 {
-				mask = append(mask, 0)
-			}
-			mask[n/8] |= 1 << (n % 8)
-		}
+// cpusetMask makes of "0,2-3" the bits 1, 4 and 8, lowest byte first.
+func cpusetMask(list string) (mask []byte, err error) {
+	numbers, err := parseNumbers(list, maxCPUs-1)
+	if err == nil && len(numbers) == 0 {
+		err = errors.New("it names no number")
 	}
-	if mask == nil {
-		return nil, fmt.Errorf("%q names no number", list)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a list of numbers like 0,2-3: %w", list, err)
 	}
-	return mask, nil
+	for _, word := range bitMask(numbers) {
+		mask = binary.LittleEndian.AppendUint64(mask, word)
+	}
+	return bytes.TrimRight(mask, "\x00"), nil
 }
 
 // deviceProperties tells systemd what may be used at most. systemd knows only
