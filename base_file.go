@@ -108,3 +108,19 @@ func openRegular(fd int, p string) (*os.File, *unix.Stat_t, error) {
 	}
 	return os.NewFile(uintptr(rfd), p), &st, nil
 }
+
+// flock locks an open file or directory: flock(2).
+func flock(fd, how int) error {
+	_, err := ignoringEINTR(func() (int, error) { return 0, unix.Flock(fd, how) })
+	return err
+}
+
+// ignoringEINTR repeats a call that a signal has interrupted.
+func ignoringEINTR(f func() (int, error)) (int, error) {
+	for {
+		n, err := f()
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

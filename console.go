@@ -86,18 +86,22 @@ func clearONLCR(master int) error {
 	return nil
 }
 
+// rawTermios is a terminal's mode in which each byte of input passes as it is: cfmakeraw(3), but for the output.
+func rawTermios(t unix.Termios) unix.Termios {
+	t.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
+	return t
+}
+
 // attachTerminal starts copying both ways.
 func attachTerminal(master int) *terminal {
 	t := &terminal{master: os.NewFile(uintptr(master), "terminal"), output: make(chan struct{})}
 	if old, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
 		t.saved = old
-		raw := *old
-		// cfmakeraw(3), but for OPOST: the container's newlines still begin a new line here.
-		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-		raw.Oflag |= unix.OPOST
-		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+		raw := rawTermios(*old)
+		raw.Oflag |= unix.OPOST // the container's newlines still begin a new line here
 		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
 		unix.IoctlSetTermios(0, unix.TCSETS, &raw)
 	}
 	t.resize()

@@ -10,12 +10,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -313,31 +311,12 @@ func elfInterpreter(file string) (string, error) {
 }
 
 // outputOf runs a program of the host and returns what it prints.
-func outputOf(argv ...string) ([]byte, error) {
-	r, w, err := os.Pipe()
+func outputOf(path string, args ...string) ([]byte, error) {
+	r, err := (&hostCommand{path: path, args: args, env: []string{"LC_ALL=C"}, limit: probeLimit}).run()
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		w.Close()
-		return nil, err
-	}
-	defer null.Close()
-	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Files: []*os.File{null, w, null}, Env: []string{"LC_ALL=C"}})
-	w.Close()
-	if err != nil {
-		return nil, err
-	}
-	limit := time.AfterFunc(probeLimit, func() { p.Kill() })
-	defer limit.Stop()
-	out, err := io.ReadAll(io.LimitReader(r, 1<<20))
-	state, werr := p.Wait()
-	if err = errors.Join(err, werr); err == nil && !state.Success() {
-		err = fmt.Errorf("%s: %s", strings.Join(argv, " "), state)
-	}
-	return out, err
+	return r.out, r.failed()
 }
 
 func regularFile(p string) bool {

@@ -26,7 +26,7 @@ func lockTree(dir string, how int) (fd int, err error) {
 		if err != nil {
 			return -1, err
 		}
-		if _, err := ignoringEINTR(func() (int, error) { return 0, unix.Flock(fd, how) }); err != nil {
+		if err := flock(fd, how); err != nil {
 			unix.Close(fd)
 			return -1, &os.PathError{Op: "flock", Path: dir, Err: err}
 		}

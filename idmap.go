@@ -10,7 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -45,13 +44,13 @@ func writeIDMaps(pid int, uids, gids []specs.LinuxIDMapping) error {
 			}
 			continue
 		}
-		argv := []string{m.helper, strconv.Itoa(pid)}
+		args := []string{strconv.Itoa(pid)}
 		for _, l := range m.list {
 			for _, n := range []uint32{l.ContainerID, l.HostID, l.Size} {
-				argv = append(argv, strconv.FormatUint(uint64(n), 10))
+				args = append(args, strconv.FormatUint(uint64(n), 10))
 			}
 		}
-		if err := runHelper(argv); err != nil {
+		if err := runHelper(m.helper, args); err != nil {
 			return fmt.Errorf("%w (more than the own id needs ranges in %s)", err, m.ranges)
 		}
 	}
@@ -79,26 +78,18 @@ func writeProc(pid int, file, content string) error {
 
 // runHelper runs one of the set-uid programs of the host. They are looked for
 // where distributions put them, not along a PATH that may be empty.
-func runHelper(argv []string) error {
+func runHelper(name string, args []string) error {
 	for _, dir := range [...]string{"/usr/bin/", "/bin/", "/usr/local/bin/"} {
-		out, err := memoryFile(argv[0], nil)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(out)
-		pid, err := syscall.ForkExec(dir+argv[0], argv, &syscall.ProcAttr{Files: []uintptr{uintptr(out), uintptr(out), uintptr(out)}})
+		r, err := (&hostCommand{path: dir + name, args: args}).run()
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", argv[0], err)
+		if err == nil {
+			err = r.failed()
 		}
-		if status := reapChild(pid); status.ExitStatus() != 0 {
-			return fmt.Errorf("%s: exit status %d%s", strings.Join(argv, " "), status.ExitStatus(), lastWords(out))
-		}
-		return nil
+		return err
 	}
-	return fmt.Errorf("%s is not installed (Debian: uidmap), and without it a user can only map himself", argv[0])
+	return fmt.Errorf("%s is not installed (Debian: uidmap), and without it a user can only map himself", name)
 }
 
 // readIDMap reads a process's uid_map or gid_map: its user namespace's ids, and

@@ -177,12 +177,7 @@ func (k *keeper) setup() error {
 // which end the machine. There is no job control. A signal leaves alone what is on its way. Raw, each byte passes as
 // it is. Whether what the guest prints gets a CR before each NL is the other side's choice, see clearONLCR.
 func guestTermios(t unix.Termios, raw bool) unix.Termios {
-	t.Iflag &^= unix.INLCR | unix.IGNCR | unix.IXON | unix.ISTRIP | unix.IGNBRK | unix.BRKINT | unix.PARMRK
-	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.IEXTEN
-	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
-	if raw {
-		t.Iflag &^= unix.ICRNL
-		t.Lflag &^= unix.ISIG
+	if t = rawTermios(t); raw {
 		return t
 	}
 	t.Iflag |= unix.ICRNL

@@ -13,18 +13,10 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
-
-// psOutputMax bounds what ps(1) may print: 64 MiB is a line for each process of
-// a host that is full of them.
-const psOutputMax = 64 << 20
 
 func cmdPs(g *globals, args []string) error {
 	format := "table"
@@ -72,48 +64,21 @@ func (c *container) processes() ([]int, error) {
 	return openCgroup(c.Cgroup).pids()
 }
 
-// hostPs runs ps(1) on the host and returns what it prints. Its output goes to
-// files in memory: nobody need read them while it runs.
+// hostPs runs ps(1) on the host and returns what it prints.
 func hostPs(options []string) (string, error) {
 	program, err := hostProgram("ps")
 	if err != nil {
 		return "", fmt.Errorf("%w: the format json does without it", err)
 	}
-	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", &os.PathError{Op: "open", Path: "/dev/null", Err: err}
-	}
-	defer unix.Close(null)
-	out, err := memoryFile("ps", nil)
-	if err != nil {
-		return "", err
-	}
-	defer unix.Close(out)
-	complaint, err := memoryFile("ps", nil)
-	if err != nil {
-		return "", err
-	}
-	defer unix.Close(complaint)
-	argv := append([]string{"ps"}, options...)
-	pid, err := syscall.ForkExec(program, argv, &syscall.ProcAttr{
-		Env: os.Environ(), Files: []uintptr{uintptr(null), uintptr(out), uintptr(complaint)},
-	})
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", program, err)
-	}
-	status := reapChild(pid)
-	table, err := readFile("/proc/self/fd/"+strconv.Itoa(out), psOutputMax)
+	r, err := (&hostCommand{path: program, args: options}).run()
 	if err != nil {
 		return "", err
 	}
 	// It exits with 1 also when it found nobody; then it complains of nothing.
-	switch words := lastWords(complaint); {
-	case status.Signaled():
-		return "", fmt.Errorf("%s: killed by signal %d%s", program, status.Signal(), words)
-	case status.ExitStatus() != 0 && (words != "" || len(table) == 0):
-		return "", fmt.Errorf("%s %q: exit status %d%s", program, options, status.ExitStatus(), words)
+	if err := r.failed(); err != nil && (r.status.Signaled() || len(r.complaint) > 0 || len(r.out) == 0) {
+		return "", err
 	}
-	return string(table), nil
+	return string(r.out), nil
 }
 
 // psLines keeps the header and the lines of these processes. The column is

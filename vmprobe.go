@@ -12,11 +12,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,46 +41,29 @@ func tryVM(env *hermitEnv, vm *vmConfig) error {
 
 // makeVM is tryVM, and says in QEMU's words which features the machine's CPU lacks of those that were asked for.
 func makeVM(env *hermitEnv, vm *vmConfig) (lacks []string, err error) {
-	in, theirIn, err := os.Pipe()
-	if err != nil {
-		return nil, err
+	probe := &hostCommand{
+		path: env.QEMU, args: []string{"-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio"},
+		env: []string{"LC_ALL=C"}, root: env.root, limit: probeLimit,
+		stdin: `{"execute":"qmp_capabilities"}` + "\n" + `{"execute":"quit"}` + "\n",
 	}
-	defer in.Close()
-	defer theirIn.Close()
-	out, theirOut, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close()
-	argv := []string{env.QEMU, "-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio"}
 	if vm.Machine == "microvm" {
-		argv = append(argv, "-bios", "qboot.rom")
+		probe.args = append(probe.args, "-bios", "qboot.rom")
 	}
-	attr := &os.ProcAttr{Files: []*os.File{in, theirOut, theirOut}, Env: []string{"LC_ALL=C"}}
 	if env.LibPath != "" {
-		attr.Env = append(attr.Env, "LD_LIBRARY_PATH="+env.LibPath)
+		probe.env = append(probe.env, "LD_LIBRARY_PATH="+env.LibPath)
 	}
-	if env.root != "" {
-		attr.Sys, attr.Dir = &syscall.SysProcAttr{Chroot: env.root}, "/"
-	}
-	p, err := os.StartProcess(env.QEMU, argv, attr)
-	theirOut.Close()
-	if err != nil {
-		return nil, err
-	}
-	limit := time.AfterFunc(probeLimit, func() { p.Kill() })
-	defer limit.Stop()
-	// A pipe takes this before QEMU reads it, and if QEMU has died there is a reader still: us.
-	_, _ = theirIn.WriteString(`{"execute":"qmp_capabilities"}` + "\n" + `{"execute":"quit"}` + "\n")
-	said, _ := io.ReadAll(io.LimitReader(out, 64<<10))
-	state, err := p.Wait()
+	r, err := probe.run()
 	switch {
 	case err != nil:
 		return nil, err
-	case state.Success():
-		return missingFeatures(said), nil
+	case r.failed() == nil:
+		return missingFeatures(r.complaint), nil
 	}
-	return nil, fmt.Errorf("QEMU %s with -M %s -accel %s -cpu %s: %s: %s", env.QEMU, vm.Machine, vm.Accel, vm.CPU, state, lastLine(said))
+	state := "killed by signal " + strconv.Itoa(int(r.status.Signal()))
+	if r.status.Exited() {
+		state = "exit status " + strconv.Itoa(r.status.ExitStatus())
+	}
+	return nil, fmt.Errorf("QEMU %s with -M %s -accel %s -cpu %s: %s: %s", env.QEMU, vm.Machine, vm.Accel, vm.CPU, state, lastLine(r.complaint))
 }
 
 // missingFeatures are QEMU's warnings of features that it leaves out: of each it names the bit of CPUID or of a register. It leaves
