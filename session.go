@@ -300,3 +300,51 @@ func receiveMessage(socket int) (msg []byte, received int, err error) {
 	}
 	return msg[:n], received, nil
 }
+
+// startIn starts the process in the cgroup, as far as it can be born in it.
+func (s *session) startIn(b birth) error {
+	group := b.group
+	switch {
+	case group == nil:
+		return s.fork(b, &syscall.SysProcAttr{})
+	case s.program.sibling != 0: // its child is born there, or waits
+		s.program.wait(group.pending())
+		return s.fork(b, &syscall.SysProcAttr{})
+	case group.pending():
+		return s.startOutside(b)
+	}
+	dir, err := group.dirFD()
+	if err != nil {
+		return err
+	}
+	if dir != nil {
+		defer dir.Close()
+		if err = s.fork(b, &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}); err == nil {
+			return nil
+		}
+		// Whatever it was: if it was not about the cgroup, it comes again.
+	}
+	if !group.v2 {
+		return s.fork(b, &syscall.SysProcAttr{}) // v1; the v2 tree beside it is not worth a failure
+	}
+	return s.startOutside(b)
+}
+
+// startOutside starts a process that waits at once until it has been moved in.
+func (s *session) startOutside(b birth) error {
+	s.program.wait(true)
+	if err := s.fork(b, &syscall.SysProcAttr{}); err != nil {
+		return err
+	}
+	if err := b.group.enter(s.pid); err != nil {
+		return err
+	}
+	return s.proceed()
+}
+
+// wait has the process wait to be moved.
+func (p *program) wait(outside bool) {
+	if outside {
+		p.view(p.outside, 8)[0] = 1
+	}
+}
