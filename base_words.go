@@ -56,6 +56,9 @@ func parseNumbers(list string, most uint16) (numbers []uint16, err error) {
 	return numbers, nil
 }
 
+// maxCPUs is the largest number that a kernel can be built for, CONFIG_NR_CPUS of x86-64.
+const maxCPUs = 8192
+
 // bitMask has a bit for each number.
 func bitMask(numbers []uint16) (mask []uint64) {
 	for _, n := range numbers {

@@ -194,9 +194,6 @@ func (p *program) runOnAll() {
 	p.call(unix.SYS_SCHED_SETAFFINITY, 0, maxCPUs/8, bytes.Repeat([]byte{0xff}, maxCPUs/8)).ignoreAll() // a sandbox that refuses keeps its choice
 }
 
-// maxCPUs is the largest number that a kernel can be built for, CONFIG_NR_CPUS of x86-64.
-const maxCPUs = 8192
-
 // runOn binds an exec'd process to the CPUs of execCPUAffinity.final, in its cgroup. Without final it stays on those of
 // initial, and without both it has all.
 func (c *processCompiler) runOn() {
