@@ -21,11 +21,11 @@ type globals struct {
 	usualRoot bool
 	// verb is the command being run, for messages.
 	verb string
-	// quietStderr: stderr belongs to the container, see log.go.
+	// quietStderr: stderr belongs to the container, see base_log.go.
 	quietStderr bool
 	// started names this command's --debug-log file.
 	started time.Time
-	// signals are taken while the command makes something; nil: none are, see cancel.go.
+	// signals are taken while the command makes something; nil: none are, see base_cancel.go.
 	signals *signals
 	// losses are what lossf has noted.
 	losses []string

@@ -1,5 +1,5 @@
 // Device rules: which devices a container may use. This file checks them and writes those of cgroup v1;
-// cgroup_devicebpf.go has the program for cgroup v2.
+// cgroup_device_bpf.go has the program for cgroup v2.
 //
 // Contract: of the rules that cover an access the last one decides. runh refuses rules that v1 cannot apply
 // in that sense.

@@ -3,7 +3,7 @@
 // Contract: on v2 a process is born in the cgroup, on v1 it moves its own single thread. A process that can do
 // neither waits at the start of its program, or after its fork, until it has been moved by its pid: by the
 // parent, if the kernel or a sandbox refuses the birth; by systemd, which makes no scope without a process.
-// session.go starts processes so, cgroup_fork.go has the init's part.
+// program_session.go starts processes so, init_fork.go has the init's part.
 
 package main
 

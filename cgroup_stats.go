@@ -1,5 +1,5 @@
 // Statistics of a container's cgroup, in the JSON that runc's "events" prints and its readers decode (go-runc,
-// cri tools). cgroup_statsv1.go and cgroup_statsv2.go know the files.
+// cri tools). cgroup_stats_v1.go and cgroup_stats_v2.go know the files.
 //
 // Contract: a controller that the cgroup or the kernel does not have reports nothing, and is no error. Times are
 // nanoseconds, sizes bytes, and every number is whole and not negative, as its readers expect. Two of runc's are

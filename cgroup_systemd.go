@@ -1,6 +1,6 @@
 // The systemd driver: a container's cgroup is a scope of systemd's, or a slice,
 // whose limits are properties of the unit. This file names the unit, starts it,
-// changes it and stops it; unitproperty.go says what its properties are.
+// changes it and stops it; cgroup_unit_property.go says what its properties are.
 //
 // Contract: systemd makes the directories of the controllers that it knows; the
 // rest, the exact limits, and everything else that is done to a cgroup is as

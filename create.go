@@ -1,6 +1,6 @@
 // create, from the parent's side: everything between the command line and a
 // container that waits for start, in order, and the way back from each step.
-// run.go continues from here.
+// cmd_run.go continues from here.
 
 package main
 

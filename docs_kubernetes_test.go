@@ -1,5 +1,5 @@
-// docs/kubernetes.md and the manifests beside it: they are YAML, agree with each other, and ask for nothing that runh does not know. cri_test.go runs the
-// page's pod, podman_test.go docs/pod.yaml.
+// docs/kubernetes.md and the manifests beside it: they are YAML, agree with each other, and ask for nothing that runh does not know. engine_cri_test.go runs the
+// page's pod, engine_podman_test.go docs/pod.yaml.
 
 package main
 

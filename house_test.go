@@ -98,10 +98,6 @@ func TestFileHeads(t *testing.T) {
 
 func TestHouse(t *testing.T) {
 	t.Parallel()
-	prefixOf := housePrefix
-	if _, err := os.Stat("log.go"); err == nil { // until the files are renamed
-		prefixOf = renamedPrefix(t)
-	}
 	may := map[string][]string{}
 	for _, floor := range houseFloors {
 		for _, below := range strings.Fields(floor.calls) {
@@ -116,10 +112,10 @@ func TestHouse(t *testing.T) {
 	held := map[*ast.Ident]bool{} // types of fields
 	empty := maps.Clone(may)
 	for name, file := range files {
-		if may[prefixOf(name)] == nil {
+		if may[housePrefix(name)] == nil {
 			t.Errorf("%s: no prefix of the table", name)
 		}
-		delete(empty, prefixOf(name))
+		delete(empty, housePrefix(name))
 		list = append(list, file)
 		ast.Inspect(file, func(n ast.Node) bool {
 			if s, ok := n.(*ast.StructType); ok {
@@ -150,7 +146,7 @@ func TestHouse(t *testing.T) {
 			continue // of a function; a method or field has no scope
 		}
 		from, to := set.Position(id.Pos()).Filename, set.Position(object.Pos()).Filename
-		above, below := prefixOf(from), prefixOf(to)
+		above, below := housePrefix(from), housePrefix(to)
 		right[[2]string{above, below}] = true
 		if !slices.Contains(may[above], below) {
 			what := fmt.Sprintf("%s uses %s of %s: %s_ may not call %s_", from, id.Name, to, above, below)
@@ -175,9 +171,6 @@ func TestHouse(t *testing.T) {
 // The code map of ARCHITECTURE.md has a row for each prefix, whose last cell are those that it calls.
 func TestHouseMap(t *testing.T) {
 	t.Parallel()
-	if _, err := os.Stat("log.go"); err == nil {
-		t.Skip("until the files are renamed")
-	}
 	text, err := os.ReadFile("ARCHITECTURE.md")
 	if err != nil {
 		t.Fatal(err)
@@ -197,25 +190,5 @@ func TestHouseMap(t *testing.T) {
 	}
 	if !slices.Equal(rows, want) {
 		t.Errorf("the code map has\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// renamedPrefix reads the list of new names that HOUSE names: "OLD NEW" a line.
-func renamedPrefix(t *testing.T) func(string) string {
-	data, err := os.ReadFile(os.Getenv("HOUSE"))
-	if err != nil {
-		t.Skip("the files are not renamed yet, and HOUSE names no list of their new names")
-	}
-	renamed := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		if f := strings.Fields(line); len(f) == 2 {
-			renamed[f[0]] = f[1]
-		}
-	}
-	return func(name string) string {
-		if new, ok := renamed[name]; ok {
-			name = new
-		}
-		return housePrefix(name)
 	}
 }

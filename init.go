@@ -1,6 +1,6 @@
 // A container's init: its program, in the order in which it runs. This file is
-// the list; rootfs.go and process.go say how each part is done, program.go what
-// an operation is, syncpoint.go where the init meets the parent.
+// the list; rootfs.go and init_process.go say how each part is done, program.go what
+// an operation is, program_syncpoint.go where the init meets the parent.
 //
 // At syncMounted the root file system is built, and the host's is still there:
 // hooks, and the search for the executable, happen then. At syncReady everything

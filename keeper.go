@@ -63,12 +63,12 @@ type keeper struct {
 	contTries int    // how often QEMU has refused to go on after a save
 	printed   uint64 // bytes that the guest has printed
 	told      bool   // somebody knows why QEMU could not be started
-	dhcp      int    // packet socket with the guest's questions (dhcp.go), or -1
-	rules     int    // netlink socket that owns the guest's nftables (nft.go), or -1
+	dhcp      int    // packet socket with the guest's questions (net_dhcp.go), or -1
+	rules     int    // netlink socket that owns the guest's nftables (net_nft.go), or -1
 	lessor    dhcpAnswer
 
 	stdin, stdout bool // still open
-	listening     bool // the kernel takes what comes on stdin (keeperidle.go)
+	listening     bool // the kernel takes what comes on stdin (keeper_idle.go)
 	crash         int  // crash...
 	look          idleLook
 	outKind       byte // of stdout: 'p'ipe, 's'ocket, 'n'on-blocking terminal, 'f'ile
@@ -140,7 +140,7 @@ func (k *keeper) setup() error {
 	if err := catchSignals(); err != nil {
 		return err
 	}
-	// Not the start socket: the VMM's process may wait on the same one (launch.go), and a connection
+	// Not the start socket: the VMM's process may wait on the same one (keeper_launch.go), and a connection
 	// to a UNIX socket that poll has seen does not go away.
 	for _, fd := range []int{k.qmp, k.serialIn, k.serialOut, k.errors, k.shareErrs} {
 		if fd >= 0 {
@@ -237,7 +237,7 @@ func (k *keeper) step() {
 	want(pollErrors, k.vmmErrors.fd, unix.POLLIN, k.vmmErrors.fd >= 0)
 	want(pollShare, k.share, unix.POLLIN, k.share >= 0)
 	want(pollShareErrors, k.shareErrors.fd, unix.POLLIN, k.shareErrors.fd >= 0)
-	// Before QEMU is there, a connection may be for its process (launch.go).
+	// Before QEMU is there, a connection may be for its process (keeper_launch.go).
 	want(pollStart, k.start, unix.POLLIN, k.start >= 0 && k.caller < 0 && k.saving == saveNone && (k.state >= qmpReady || k.vmmGone))
 	want(pollCaller, k.caller, unix.POLLIN, k.caller >= 0 && k.asked != commandStart)
 	want(pollDHCP, k.dhcp, unix.POLLIN, k.dhcp >= 0)

@@ -1,4 +1,4 @@
-// The keeper's side of DHCP: `start` gives it the lease and a socket, and it answers (dhcp.go).
+// The keeper's side of DHCP: `start` gives it the lease and a socket, and it answers (net_dhcp.go).
 
 package main
 

@@ -152,7 +152,7 @@ func startKeeper(t *testing.T, o keeperOpts) *keeperTest {
 	var keep []*os.File // ours; closed at the end
 	pair := func(typ int) (*os.File, *os.File) {
 		p, err := unix.Socketpair(unix.AF_UNIX, typ|unix.SOCK_CLOEXEC, 0)
-		if err == nil && typ == unix.SOCK_STREAM { // as jail.go does, for QEMU's pid
+		if err == nil && typ == unix.SOCK_STREAM { // as vm_jail.go does, for QEMU's pid
 			err = unix.SetsockoptInt(p[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 		}
 		if err != nil {

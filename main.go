@@ -44,7 +44,7 @@ import (
 type command struct {
 	name    string
 	summary string
-	help    string // usage, prose and worked examples, see helptext.go
+	help    string // usage, prose and worked examples, see cli_help_text.go
 	run     func(g *globals, args []string) error
 	// stdio: the command hands its own stdin, stdout and stderr to a
 	// container, so no log line may go there.

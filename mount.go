@@ -4,7 +4,7 @@
 // symbolic links, and another container can be changing a shared volume meanwhile. So nothing inside the rootfs is
 // named by a path from outside. A target is opened with openat2 beneath the root's descriptor (RESOLVE_IN_ROOT, no
 // magic links), created component by component through directory descriptors if it is missing, and mounted on by
-// descriptor. mount(2) is only called on "." after fchdir, on "/" to set propagation, and by nopivot.go on mounts
+// descriptor. mount(2) is only called on "." after fchdir, on "/" to set propagation, and by rootfs_nopivot.go on mounts
 // of the host.
 
 package main

@@ -1,5 +1,5 @@
 // Rtnetlink: the few messages that move a network device and its addresses from
-// one network namespace to another (rtnetlink(7)). netdevice.go says when.
+// one network namespace to another (rtnetlink(7)). net_device.go says when.
 
 package main
 

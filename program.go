@@ -1,12 +1,12 @@
 // A program is a list of raw system calls for another process to make: the
 // set-up of a container, compiled by the process that was asked for it and run
-// by the stub (stub_amd64.s), which is nothing but an interpreter of such lists.
+// by the stub (program_stub_amd64.s), which is nothing but an interpreter of such lists.
 //
 // It lives in shared memory. Operations are written there one by one; each may
 // use the results of earlier ones, name the errors it expects and where they
 // lead, and carries the name of its step for the error message. Nothing here
-// makes a system call on behalf of the container: init.go, rootfs.go, process.go
-// and jail.go say which; session.go starts the interpreter and talks with it.
+// makes a system call on behalf of the container: init.go, rootfs.go, init_process.go
+// and vm_jail.go say which; program_session.go starts the interpreter and talks with it.
 
 package main
 

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The VMM's descriptors that come with the message of launch.go, higher than any that it has before. A third one, by being open,
+// The VMM's descriptors that come with the message of keeper_launch.go, higher than any that it has before. A third one, by being open,
 // holds the nftables: they are about QEMU, so it has a number that QEMU cannot close (maxFiles).
 const (
 	vmmTap   = 100

@@ -31,7 +31,7 @@ type rootfs struct {
 }
 
 // mountRoot makes the rootfs a mount of its own, in the new mount namespace or,
-// where there is none, among the host's mounts (hostmounts.go).
+// where there is none, among the host's mounts (cmd_create_hostmounts.go).
 func (r *rootfs) mountRoot(path, propagation string, own bool) {
 	flags := uintptr(unix.MS_SLAVE | unix.MS_REC)
 	if own {

@@ -1,5 +1,5 @@
 // Signals that end a command which makes something, delete --force of a create that hangs, and hooks that turn against
-// their own container (cancel.go, statelock.go).
+// their own container (base_cancel.go, state_lock.go).
 
 package main
 

@@ -342,7 +342,7 @@ func TestCheckpointKilled(t *testing.T) {
 		kept = 0
 		for _, e := range entries {
 			if strings.HasSuffix(e.Name(), ".new") {
-				continue // a kill in the moment before the rename leaves it (checkpointdir.go); nobody takes it for a checkpoint
+				continue // a kill in the moment before the rename leaves it (save_dir.go); nobody takes it for a checkpoint
 			}
 			kept++
 			if _, err := openSaved(filepath.Join(r.dir, "images", e.Name()), true); err != nil {

@@ -1,4 +1,4 @@
-// The ground of the black-box tests (runtime_*_test.go, docker_test.go): one runtime binary, driven as containerd's shim,
+// The ground of the black-box tests (runtime_*_test.go, engine_docker_test.go): one runtime binary, driven as containerd's shim,
 // conmon and people drive it, and looked at from outside only. RUNTIME=/usr/sbin/runc runs the same tests against
 // another runtime: that each of them can pass. RUNTIME=/bin/true, that each of them can fail.
 //

@@ -4,7 +4,7 @@
 // Contract:
 //   - The record is replaced by rename, so a reader sees a whole one, old or
 //     new, and needs no lock: "state" never waits for a long create.
-//   - A command that changes a container holds the lock (statelock.go).
+//   - A command that changes a container holds the lock (state_lock.go).
 //   - An ID is taken by mkdir: of two creates one wins.
 //   - "paused" and "stopped" are never stored but looked up: a pid counts only
 //     together with its start time, since pids are used again.
@@ -56,8 +56,8 @@ type state struct {
 	Cgroup         cgroupState       `json:"cgroup"`
 	Rdt            *rdtState         `json:"rdt,omitempty"`
 	CallersKeyring bool              `json:"callersKeyring,omitempty"` // create had --no-new-keyring
-	Uncovered      uint64            `json:"uncovered,omitempty"`      // without a mount namespace: see hostmounts.go
-	Holder         int               `json:"holder,omitempty"`         // the process that creates it, or starts it and runs hooks: statelock.go
+	Uncovered      uint64            `json:"uncovered,omitempty"`      // without a mount namespace: see cmd_create_hostmounts.go
+	Holder         int               `json:"holder,omitempty"`         // the process that creates it, or starts it and runs hooks: state_lock.go
 	Hermit         *hermitState      `json:"hermit,omitempty"`
 }
 

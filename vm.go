@@ -27,7 +27,7 @@ type vmConfig struct {
 	MemoryMiB int           `json:"memoryMiB"`
 	TBSizeMiB int           `json:"tbSizeMiB,omitempty"` // TCG's buffer for translated code
 	PVH       bool          `json:"pvh,omitempty"`       // the application boots by itself, there is no loader
-	Network   string        `json:"network"`             // network.go says which there are
+	Network   string        `json:"network"`             // vm_network.go says which there are
 	Ports     []portForward `json:"ports,omitempty"`     // the container's ports that lead to the guest
 	MTU       int           `json:"mtu,omitempty"`       // 0: the interface's
 	DHCP      bool          `json:"dhcp,omitempty"`      // the kernel asks for its address
@@ -212,7 +212,7 @@ func (vm *vmConfig) warnings() (list []string) {
 	return list
 }
 
-// defaultCPU is everything that the accelerator has. Under KVM, where QEMU is not asked first (vmprobe.go), two corrections: there are
+// defaultCPU is everything that the accelerator has. Under KVM, where QEMU is not asked first (vm_probe.go), two corrections: there are
 // hosts where plain "host" aborts QEMU over the register behind arch-capabilities; and migratable=no is with invtsc, which tells
 // the guest its clock's frequency, where the host has it.
 func defaultCPU(accel string) string {

@@ -38,7 +38,7 @@
 
 #define FLOOD (100L << 20)
 
-/* The descriptors of its network (launch.go), and what the kernel drops of an argument. */
+/* The descriptors of its network (keeper_launch.go), and what the kernel drops of an argument. */
 enum { TAP = 100, RULES = 256 };
 #define UPPER (1L << 32)
 
