@@ -59,7 +59,7 @@ func cmdCheck(g *globals, args []string) error {
 // checkHost looks at one thing after the other.
 func checkHost(g *globals) []finding {
 	config, settings := checkConfig(g)
-	dir := envDirectory(g, settings)
+	dir := treeDirectory(g, settings)
 	return []finding{
 		checkKernel(), config, checkQEMU(g, dir), checkKVM(g, dir), checkTun(), checkVhostNet(), checkVirtiofsd(g, dir), checkNftables(), checkCgroups(),
 		checkUserNamespaces(), checkMemfd(), checkFilters(), checkLSM(),
@@ -102,23 +102,23 @@ func checkKernel() finding {
 }
 
 func checkQEMU(g *globals, dir string) finding {
-	env, err := findEnv(g.root, dir)
+	qemu, err := findQEMUFiles(g.root, dir)
 	if err != nil {
 		return finding{what: "qemu", answer: "none", advice: err.Error(), fatal: true}
 	}
-	f := finding{what: "qemu", answer: env.QEMU}
-	defer env.unlock()
-	if env.root != "" {
-		f.answer += " in " + env.root
-	} else if out, err := outputOf(env.QEMU, "--version"); err == nil {
+	f := finding{what: "qemu", answer: qemu.QEMU}
+	defer qemu.unlock()
+	if qemu.root != "" {
+		f.answer += " in " + qemu.root
+	} else if out, err := outputOf(qemu.QEMU, "--version"); err == nil {
 		first, _, _ := bytes.Cut(out, []byte("\n"))
 		f.answer += ", " + string(first)
 	}
 	for _, machine := range []string{"microvm", "pc"} {
 		vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: defaultCPU("tcg")}
-		_, err := env.filesFor(vm)
+		_, err := qemu.filesFor(vm)
 		if err == nil {
-			err = tryVM(env, vm)
+			err = tryVM(qemu, vm)
 		}
 		if err != nil {
 			f.advice = err.Error()
@@ -142,10 +142,10 @@ func checkKVM(g *globals, dir string) finding {
 		f.answer, f.advice = "/dev/kvm opens, but the processor shows neither vmx nor svm", "guests run under TCG; accel = \"kvm\" in the configuration insists on KVM"
 	}
 	if f.advice == "" {
-		env, err := findEnv(g.root, dir)
-		defer env.unlock()
+		qemu, err := findQEMUFiles(g.root, dir)
+		defer qemu.unlock()
 		if err == nil {
-			f.answer, err = kvmCPU(g.root, env, "microvm", false)
+			f.answer, err = kvmCPU(g.root, qemu, "microvm", false)
 			f.answer = "usable, with -cpu " + f.answer
 		}
 		if err != nil {
@@ -205,11 +205,11 @@ func deviceAdvice(path, group, rule, module string, errno unix.Errno) string {
 
 func checkVirtiofsd(g *globals, dir string) finding {
 	f := finding{what: "virtiofsd", answer: "none"}
-	env, err := findEnv(g.root, dir)
-	defer env.unlock()
-	if err == nil && env.Virtiofsd != nil {
-		f.answer = env.Virtiofsd.String()
-		if env.Virtiofsd.Rust {
+	qemu, err := findQEMUFiles(g.root, dir)
+	defer qemu.unlock()
+	if err == nil && qemu.Virtiofsd != nil {
+		f.answer = qemu.Virtiofsd.String()
+		if qemu.Virtiofsd.Rust {
 			return f
 		}
 	}
@@ -239,7 +239,7 @@ func checkCgroups() finding {
 	return f
 }
 
-// envDirectory is where a tree with a QEMU, or a loader, may be.
-func envDirectory(g *globals, config *hermitConfig) string {
+// treeDirectory is where a tree with a QEMU, or a loader, may be.
+func treeDirectory(g *globals, config *hermitConfig) string {
 	return firstWord(g.hermitEnv, config.hermitEnv, filepath.Join(g.root, "hermit"))
 }

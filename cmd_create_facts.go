@@ -43,11 +43,11 @@ func thisHost() *hostFacts {
 			}
 			return st, err
 		},
-		env: func(stateRoot, dir, qemu string) (*hermitEnv, error) {
+		qemu: func(stateRoot, dir, qemu string) (*qemuFiles, error) {
 			if qemu != "" {
-				return envOf(stateRoot, qemu)
+				return qemuFilesOf(stateRoot, qemu)
 			}
-			return findEnv(stateRoot, dir)
+			return findQEMUFiles(stateRoot, dir)
 		},
 		cpu:      kvmCPU,
 		apparmor: hasAppArmor,

@@ -118,17 +118,17 @@ func (c *createPlan) planGuest(g *guest, root, pid int) error {
 		return err
 	}
 	settings.gids = g.gids
-	envDir := envDirectory(c.g, config)
-	if g.loader, err = findLoader(root, g.app, envDir, settings.loader, firstWord(settings.hostLoader, config.loader)); err != nil {
+	treeDir := treeDirectory(c.g, config)
+	if g.loader, err = findLoader(root, g.app, treeDir, settings.loader, firstWord(settings.hostLoader, config.loader)); err != nil {
 		return err
 	}
 	if from := c.from; from != nil && from.VM.Lease == nil && firstWord(settings.network, config.network, "auto") == "auto" {
 		settings.network = from.VM.Network // user or none, which are no tap's
 	}
-	if g.env, err = c.chooseEnv(settings, root, envDir); err != nil {
+	if g.qemu, err = c.chooseQEMUFiles(settings, root, treeDir); err != nil {
 		return err
 	}
-	if g.share, err = c.planShare(o, g.app, g.env, root); err != nil {
+	if g.share, err = c.planShare(o, g.app, g.qemu, root); err != nil {
 		return err
 	}
 	if g.vm, err = newVM(c.spec, c.init.cgroup, config, settings, g.app, g.loader, g.share); err != nil {
@@ -221,19 +221,19 @@ func (c *createPlan) checkVariables(g *guest, allowed string, room int) error {
 	return nil
 }
 
-// chooseEnv is where QEMU comes from: the image, a path in the vm section, or the environment.
-func (c *createPlan) chooseEnv(s *hermitSettings, root int, envDir string) (*hermitEnv, error) {
+// chooseQEMUFiles are where QEMU comes from: the image, a path in the vm section, the operator's tree, or the host.
+func (c *createPlan) chooseQEMUFiles(s *hermitSettings, root int, treeDir string) (*qemuFiles, error) {
 	switch {
 	case s.vmm == "image":
-		return imageEnv(root)
+		return imageQEMUFiles(root)
 	case s.qemu != "":
-		env, err := c.facts.env(c.g.root, "", s.qemu)
-		if err == nil && env == nil {
+		qemu, err := c.facts.qemu(c.g.root, "", s.qemu)
+		if err == nil && qemu == nil {
 			err = fmt.Errorf("vm.hypervisor.path is %q: it is no program of the host", s.qemu)
 		}
-		return env, err
+		return qemu, err
 	}
-	return c.facts.env(c.g.root, envDir, "")
+	return c.facts.qemu(c.g.root, treeDir, "")
 }
 
 // pickKVM finds a CPU for a machine under KVM, where nobody names one. If there
@@ -244,13 +244,13 @@ func (c *createPlan) pickKVM(g *guest) (works bool, err error) {
 	switch {
 	case firstWord(settings.cpu, config.cpu) != "":
 		return true, nil
-	case len(g.env.image) > 0 || g.env.root != "": // nobody asks the image's programs; and a tree has no /dev/kvm before the jail
+	case len(g.qemu.image) > 0 || g.qemu.root != "": // nobody asks the image's programs; and a tree has no /dev/kvm before the jail
 		if saved {
 			g.vm.CPU = "host,-arch-capabilities"
 		}
 		return true, nil
 	}
-	cpu, err := c.facts.cpu(c.g.root, g.env, g.vm.Machine, saved)
+	cpu, err := c.facts.cpu(c.g.root, g.qemu, g.vm.Machine, saved)
 	if err == nil {
 		g.vm.CPU = cpu
 		return true, nil

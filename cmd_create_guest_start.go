@@ -53,7 +53,7 @@ func (c *creation) startGuest(g *guest, root int) error {
 		}
 	}
 	c.container.Kind = "hermit"
-	c.container.Hermit = newHermitState(g.app, g.loader, g.env, g.vm)
+	c.container.Hermit = newHermitState(g.app, g.loader, g.qemu, g.vm)
 	for _, f := range files {
 		if err := c.session.send([]int{f.fd}); err != nil {
 			return c.explain(err)
@@ -64,13 +64,13 @@ func (c *creation) startGuest(g *guest, root int) error {
 			return c.explain(err)
 		}
 	}
-	c.env = g.env
-	c.container.Hermit.Template = g.wish
+	c.qemu = g.qemu
+	c.container.Hermit.Template = g.request
 	if g.from != nil {
 		c.container.Hermit.Incoming, c.container.Hermit.Printed = true, g.from.Console.Position
 	}
 	if jail.late {
-		c.container.Hermit.Launch = &launch{Address: jail.launchAt, QEMU: g.env.QEMU, VM: g.vm}
+		c.container.Hermit.Launch = &launch{Address: jail.launchAt, QEMU: g.qemu.QEMU, VM: g.vm}
 		if !c.plan.networkAtStart(g.vm) {
 			if err := c.launchNow(g.vm, root); err != nil {
 				return err
@@ -78,7 +78,7 @@ func (c *creation) startGuest(g *guest, root int) error {
 		}
 	}
 	c.plan.g.debugf("guest %s: machine %s, accel %s, %d vCPU, %d MiB, loader %s, QEMU %s, files %s", g.app.path,
-		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.container.Hermit.Loader, g.env.QEMU, g.share)
+		g.vm.Machine, g.vm.Accel, g.vm.VCPUs, g.vm.MemoryMiB, c.container.Hermit.Loader, g.qemu.QEMU, g.share)
 	return nil
 }
 
@@ -98,12 +98,12 @@ func (c *creation) launchNow(vm *vmConfig, root int) error {
 // planJail opens and chooses everything that the VMM will have, for a program. pid is
 // the process that runs it.
 func (c *createPlan) planJail(g *guest, p *initCompiler, pid int) (*vmmJail, error) {
-	files, err := g.env.filesFor(g.vm)
+	files, err := g.qemu.filesFor(g.vm)
 	if err != nil {
 		return nil, err
 	}
 	j := &vmmJail{
-		qemu: g.env.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.env.LibPath, files: files, image: g.env.image,
+		qemu: g.qemu.QEMU, argv: qemuArgs(g.vm, vmmQMP), libPath: g.qemu.LibPath, files: files, image: g.qemu.image,
 		uid: vmmID(g.uids, c.g.root, c.opts.id), gid: vmmID(g.gids, c.g.root, c.opts.id), at: c.init.rootfs, maxFiles: g.vm.maxFiles(),
 		late: g.vm.usesTap(), listener: p.listener,
 	}
@@ -165,7 +165,7 @@ func (c *creation) wakeKeeper() error {
 	if c.container.Kind != "hermit" {
 		return nil
 	}
-	defer c.env.unlock()
+	defer c.qemu.unlock()
 	if err := c.session.proceed(); err != nil {
 		return c.explain(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 // planShare returns nil for a guest that gets no files. A share that was not asked for but only follows
 // from the volumes is no reason to fail: what stands in its way is a warning. root is the container's.
-func (c *createPlan) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv, root int) (*sharePlan, error) {
+func (c *createPlan) planShare(o *hermitOptions, app *hermitApp, qemu *qemuFiles, root int) (*sharePlan, error) {
 	mode := firstWord(o.settings.share, o.config.share, "auto")
 	volumes := userVolumes(c.init.mounts)
 	home := mode == "auto" && !slices.Contains(volumes, volume{imageHome, true}) && filesIn(root, imageHome)
@@ -26,10 +26,10 @@ func (c *createPlan) planShare(o *hermitOptions, app *hermitApp, env *hermitEnv,
 	if home = home && found; mode == "auto" && len(volumes) == 0 && !home {
 		return nil, nil // an application without files misses none, whatever lies in its image
 	}
-	if len(env.image) > 0 { // the image may bring QEMU, and only that
-		env.Virtiofsd = hostVirtiofsd()
+	if len(qemu.image) > 0 { // the image may bring QEMU, and only that
+		qemu.Virtiofsd = hostVirtiofsd()
 	}
-	s := &sharePlan{daemon: env.Virtiofsd, tag: "root", rootfs: mode == "rootfs"}
+	s := &sharePlan{daemon: qemu.Virtiofsd, tag: "root", rootfs: mode == "rootfs"}
 	problem := ""
 	switch {
 	case s.daemon == nil:

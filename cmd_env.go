@@ -1,4 +1,4 @@
-// runh env: the Hermit environment as a tree of its own. Without one QEMU runs
+// runh env: QEMU's files as a tree of their own. Without one QEMU runs
 // from the host's files, mounted one by one; a tree is for a host whose QEMU
 // should not matter, and for taking along.
 
@@ -20,14 +20,14 @@ func cmdEnv(g *globals, args []string) error {
 		return err
 	}
 	if len(words) == 0 {
-		return showEnv(g)
+		return showQEMUFiles(g)
 	}
 	switch verb, rest := words[0], words[1:]; verb {
 	case "build":
 		var dir string
 		if len(rest) > 0 {
 			dir, rest = rest[0], rest[1:]
-		} else if dir, err = configuredEnv(g); err != nil {
+		} else if dir, err = configuredTree(g); err != nil {
 			return err
 		}
 		if err := noWords(rest); err != nil {
@@ -36,33 +36,33 @@ func cmdEnv(g *globals, args []string) error {
 		if dir == "" {
 			return errors.New("the directory is \"\": name a new or empty one")
 		}
-		return buildEnv(g, dir)
+		return buildTree(g, dir)
 	case "check":
 		if err := noWords(rest); err != nil {
 			return err
 		}
-		return tryEnv(g)
+		return tryQEMUFiles(g)
 	default:
 		return fmt.Errorf("%q is not one of build, check", verb)
 	}
 }
 
-// showEnv prints what would be used, and from where.
-func showEnv(g *globals) error {
-	env, err := commandEnv(g)
+// showQEMUFiles prints what would be used, and from where.
+func showQEMUFiles(g *globals) error {
+	qemu, err := commandQEMUFiles(g)
 	if err != nil {
 		return err
 	}
 	var b strings.Builder
-	defer env.unlock()
+	defer qemu.unlock()
 	from := "the host's files, mounted one by one"
-	if env.root != "" {
-		from = "the tree " + env.root
+	if qemu.root != "" {
+		from = "the tree " + qemu.root
 	}
-	fmt.Fprintf(&b, "qemu   %s\nfrom   %s\n", env.QEMU, from)
-	fmt.Fprintf(&b, "files  %s\n", env.Virtiofsd)
+	fmt.Fprintf(&b, "qemu   %s\nfrom   %s\n", qemu.QEMU, from)
+	fmt.Fprintf(&b, "files  %s\n", qemu.Virtiofsd)
 	var total int64
-	for _, f := range env.allFiles() {
+	for _, f := range qemu.allFiles() {
 		switch {
 		case f.Link != "":
 			fmt.Fprintf(&b, "       %s -> %s\n", f.Guest, f.Link)
@@ -84,48 +84,48 @@ func showEnv(g *globals) error {
 	return printOut(b.String())
 }
 
-// tryEnv runs QEMU from the environment, once for each machine, up to the
+// tryQEMUFiles runs that QEMU, once for each machine, up to the
 // point where a guest would begin.
-func tryEnv(g *globals) error {
-	env, err := commandEnv(g)
+func tryQEMUFiles(g *globals) error {
+	qemu, err := commandQEMUFiles(g)
 	if err != nil {
 		return err
 	}
-	defer env.unlock()
+	defer qemu.unlock()
 	for _, machine := range []string{"microvm", "pc", "q35"} {
 		vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: defaultCPU("tcg")}
-		if _, err := env.filesFor(vm); err != nil {
+		if _, err := qemu.filesFor(vm); err != nil {
 			return err
 		}
-		if err := tryVM(env, vm); err != nil {
+		if err := tryVM(qemu, vm); err != nil {
 			return err
 		}
 	}
-	return printOut("ok     " + env.QEMU + ": microvm, pc, q35\n")
+	return printOut("ok     " + qemu.QEMU + ": microvm, pc, q35\n")
 }
 
-// configuredEnv is the directory that run would look in.
-func configuredEnv(g *globals) (string, error) {
+// configuredTree is the directory that run would look in.
+func configuredTree(g *globals) (string, error) {
 	config, err := loadHermitConfig(g.config)
 	if err != nil {
 		return "", err
 	}
-	return envDirectory(g, config), nil
+	return treeDirectory(g, config), nil
 }
 
-// commandEnv is the environment that run would use.
-func commandEnv(g *globals) (*hermitEnv, error) {
-	dir, err := configuredEnv(g)
+// commandQEMUFiles are the files that run would use.
+func commandQEMUFiles(g *globals) (*qemuFiles, error) {
+	dir, err := configuredTree(g)
 	if err != nil {
 		return nil, err
 	}
-	return findEnv(g.root, dir)
+	return findQEMUFiles(g.root, dir)
 }
 
-// buildEnv copies the host's QEMU, and what it needs, into a tree. One of runh's that is there is replaced, as soon
+// buildTree copies the host's QEMU, and what it needs, into a tree. One of runh's that is there is replaced, as soon
 // as no container starts from it; all else that is there is left as it is.
-func buildEnv(g *globals, dir string) error {
-	env, err := findEnv(g.root, "")
+func buildTree(g *globals, dir string) error {
+	qemu, err := findQEMUFiles(g.root, "")
 	if err != nil {
 		return err
 	}
@@ -148,11 +148,11 @@ func buildEnv(g *globals, dir string) error {
 			return err
 		}
 	}
-	total, err := replaceTree(dir, env, stamp)
+	total, err := replaceTree(dir, qemu, stamp)
 	if err != nil {
 		return err
 	}
-	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(env.allFiles()), total/1e6, total%1e6/1e5))
+	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(qemu.allFiles()), total/1e6, total%1e6/1e5))
 }
 
 // replaceable returns the stamp of a directory that may be replaced; an empty one has an empty stamp.

@@ -78,10 +78,10 @@ func (s *savedGuest) adopt(g *guest, root int) error {
 			return fmt.Errorf("checkpoint %s: its %s is %q, and this container's %q (%s)", s.dir, x.what, x.was, x.is, x.hint)
 		}
 	}
-	if qemu, err := g.env.digest(root); err != nil {
+	if qemu, err := g.qemu.digest(root); err != nil {
 		return err
 	} else if qemu != s.QEMU.Digest {
-		return fmt.Errorf("checkpoint %s is of QEMU %s: %s here is another build", s.dir, s.QEMU.Version, g.env.QEMU)
+		return fmt.Errorf("checkpoint %s is of QEMU %s: %s here is another build", s.dir, s.QEMU.Version, g.qemu.QEMU)
 	}
 	for _, x := range []struct {
 		what string

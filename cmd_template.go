@@ -29,8 +29,8 @@ const (
 	templateMark  = "runh: template"
 )
 
-// templateWish is a template that is yet to be made; it is part of the state between create and start.
-type templateWish struct {
+// templateRequest is a template that is yet to be made; it is part of the state between create and start.
+type templateRequest struct {
 	Dir   string `json:"dir"`
 	After int64  `json:"after,omitempty"` // nanoseconds; 0: at a line of output
 }
@@ -38,7 +38,7 @@ type templateWish struct {
 // findTemplate looks for the template that g asked for, or notes that start is to make it. bootArgs is the
 // kernel's command line without the clock's frequency, which is measured anew each time.
 func (c *createPlan) findTemplate(g *guest, t *templateSettings, bootArgs string) error {
-	if len(g.env.image) > 0 {
+	if len(g.qemu.image) > 0 {
 		return fmt.Errorf("annotation %stemplate: the image's own QEMU makes none, it must be the host's", annotationPrefix)
 	}
 	key, err := c.templateKey(g, t, bootArgs)
@@ -61,7 +61,7 @@ func (c *createPlan) findTemplate(g *guest, t *templateSettings, bootArgs string
 			}
 		}
 	}
-	g.wish = &templateWish{Dir: dir, After: int64(t.after)}
+	g.request = &templateRequest{Dir: dir, After: int64(t.after)}
 	g.mark = firstWord(t.line, templateMark)
 	g.vm.Card = g.vm.usesTap()
 	return nil
@@ -84,7 +84,7 @@ func (c *createPlan) templateKey(g *guest, t *templateSettings, bootArgs string)
 		}
 		words = append(words, d.Digest)
 	}
-	qemu, err := g.env.openQEMU(-1)
+	qemu, err := g.qemu.openQEMU(-1)
 	if err != nil {
 		return "", err
 	}
@@ -93,7 +93,7 @@ func (c *createPlan) templateKey(g *guest, t *templateSettings, bootArgs string)
 	if err := unix.Fstat(int(qemu.Fd()), &st); err != nil {
 		return "", os.NewSyscallError("fstat", err)
 	}
-	words = append(words, envKey(g.env.QEMU, &st))
+	words = append(words, qemuKey(g.qemu.QEMU, &st))
 	sum := sha256.Sum256(encodeJSON(words, "")) // no word can run into the next
 	return hex.EncodeToString(sum[:16]), nil
 }
@@ -182,15 +182,15 @@ func (c *container) finishTemplate(g *globals) {
 // keepTemplate waits for the point, and keeps the machine as it is there.
 func (c *container) keepTemplate(p *pendingTemplate) (err error) {
 	defer p.close()
-	wish := c.Hermit.Template
-	store := filepath.Dir(wish.Dir)
+	request := c.Hermit.Template
+	store := filepath.Dir(request.Dir)
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return err
 	}
 	if err := checkStore(store); err != nil {
 		return err
 	}
-	image, err := newImage(wish.Dir)
+	image, err := newImage(request.Dir)
 	if err != nil {
 		return err
 	}
@@ -202,12 +202,12 @@ func (c *container) keepTemplate(p *pendingTemplate) (err error) {
 		return err
 	}
 	limit := templateLimit
-	if wish.After != 0 {
-		limit = time.Duration(wish.After)
+	if request.After != 0 {
+		limit = time.Duration(request.After)
 	}
 	reached := pollUntil(time.Now().Add(limit), p.pipe, p.conn) >= 0
 	switch {
-	case !reached && wish.After == 0:
+	case !reached && request.After == 0:
 		return fmt.Errorf("the guest has not come to the point within %v", limit)
 	case !reached:
 		unix.Sendto(p.conn, []byte(commandNow), unix.MSG_NOSIGNAL, nil) // who is dead does not answer
@@ -217,7 +217,7 @@ func (c *container) keepTemplate(p *pendingTemplate) (err error) {
 	}
 	pruneTemplates(store)
 	if err := image.commit(p.m); err != nil {
-		if _, there := os.Stat(wish.Dir); there == nil {
+		if _, there := os.Stat(request.Dir); there == nil {
 			return nil // another first start was first
 		}
 		return err

@@ -33,7 +33,7 @@ type creation struct {
 	trees     treeMaker
 	launching int // connection to a VMM that has been given its network, 0: none
 
-	env *hermitEnv // of a Hermit container, locked until its QEMU runs
+	qemu *qemuFiles // of a Hermit container, locked until its QEMU runs
 }
 
 func cmdCreate(g *globals, args []string) error {

@@ -142,7 +142,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	if w := c.warnUnreached(vm); w != "" {
 		e.Warnings = append(e.Warnings, w)
 	}
-	if e.VMM = "host"; len(guest.env.image) > 0 {
+	if e.VMM = "host"; len(guest.qemu.image) > 0 {
 		e.VMM = "image"
 	}
 	e.Share = guest.share.String()
@@ -152,7 +152,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	} else if !reads {
 		e.Stdin = "not read: the application was built without the feature pci"
 	}
-	e.QEMU = append([]string{guest.env.QEMU}, qemuArgs(vm, vmmQMP)...)
+	e.QEMU = append([]string{guest.qemu.QEMU}, qemuArgs(vm, vmmQMP)...)
 	e.NoEffect = notForGuests(c, guest.share != nil)
 	return e, nil
 }

@@ -253,7 +253,7 @@ func goldenGuest(t *testing.T, name string) *guest {
 	own := []specs.LinuxIDMapping{{Size: 4294967295}}
 	g := &guest{
 		app: &hermitApp{file: file(mode), path: "/hermit/app", size: 10000}, loader: &hermitLoader{file: file(0o644), path: "/hermit/loader"}, uids: own, gids: own,
-		env: &hermitEnv{QEMU: "/usr/bin/qemu-system-x86_64", LibPath: "/lib", Files: []envFile{
+		qemu: &qemuFiles{QEMU: "/usr/bin/qemu-system-x86_64", LibPath: "/lib", Files: []qemuFile{
 			{Host: "/usr/bin/qemu-system-x86_64", Guest: "/usr/bin/qemu-system-x86_64"},
 			{Host: "/usr/lib/libglib-2.0.so.0", Guest: "/lib/libglib-2.0.so.0"},
 			{Guest: "/lib64", Link: "lib"},
@@ -274,14 +274,14 @@ func goldenGuest(t *testing.T, name string) *guest {
 	case "host-loader":
 		g.loader.host = true
 	case "image":
-		g.env.image = []*jailFile{{name: "/usr", dir: true, open: true}, {name: "/lib", dir: true, open: true}}
-		g.env.Files = nil
+		g.qemu.image = []*jailFile{{name: "/usr", dir: true, open: true}, {name: "/lib", dir: true, open: true}}
+		g.qemu.Files = nil
 	case "template":
 		g.mark = "ready"
 	case "share", "volumes":
 		g.share = &sharePlan{
 			tag: "root", rootfs: true,
-			daemon: &shareEnv{Path: "/usr/libexec/virtiofsd", Rust: true, Files: []envFile{{Host: "/usr/libexec/virtiofsd", Guest: "/usr/libexec/virtiofsd"}}},
+			daemon: &shareFiles{Path: "/usr/libexec/virtiofsd", Rust: true, Files: []qemuFile{{Host: "/usr/libexec/virtiofsd", Guest: "/usr/libexec/virtiofsd"}}},
 		}
 		if g.vm.Share = g.share.tag; kind == "volumes" {
 			g.share.tag, g.share.volumes = "/", []volume{{"/data", true}, {"/etc/app.conf", false}}

@@ -65,7 +65,7 @@ func explainProgram(g *globals, o *explainOptions) (*listing, error) {
 }
 
 func planProgram(g *globals, o *explainOptions, facts *hostFacts) (*createPlan, error) {
-	facts.env, facts.cpu = listedEnv, listedCPU
+	facts.qemu, facts.cpu = listedQEMUFiles, listedCPU
 	c := &createPlan{g: g, facts: facts}
 	c.opts = createOptions{bundle: o.bundle, id: explainID, noPivot: o.noPivot, noNewKeyring: o.noNewKeyring}
 	return c, c.readBundle()

@@ -61,9 +61,9 @@ const maxLoaderLine = 388
 
 // findLoader finds what boots app: a loader named by the annotation (a path in the image) or by the
 // configuration (a path on the host), else one beside the application in the image, else one in the
-// same folder of the Hermit environment envDir ("" for none). What the file is decides, never its
+// same folder of the operator's tree treeDir ("" for none). What the file is decides, never its
 // name. It returns nil for an application that boots without a loader and has none.
-func findLoader(root int, app *hermitApp, envDir, imageLoader, hostLoader string) (*hermitLoader, error) {
+func findLoader(root int, app *hermitApp, treeDir, imageLoader, hostLoader string) (*hermitLoader, error) {
 	type place struct {
 		root  int
 		where string // for messages: where names of this place are
@@ -85,10 +85,10 @@ func findLoader(root int, app *hermitApp, envDir, imageLoader, hostLoader string
 		places = append(places, place{unix.AT_FDCWD, "", []string{hostLoader}, true})
 	default:
 		places = append(places, place{root, "", beside, false})
-		if envDir != "" {
-			if fd, err := unix.Open(envDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+		if treeDir != "" {
+			if fd, err := unix.Open(treeDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 				defer unix.Close(fd)
-				places = append(places, place{fd, strings.TrimRight(envDir, "/"), beside, false})
+				places = append(places, place{fd, strings.TrimRight(treeDir, "/"), beside, false})
 			}
 		}
 	}
@@ -136,8 +136,8 @@ func findLoader(root int, app *hermitApp, envDir, imageLoader, hostLoader string
 		return nil, fmt.Errorf("no loader that QEMU can boot: %s; %s", strings.Join(found, ", "), need)
 	}
 	dirs := path.Dir(app.path) + " of the image"
-	if envDir != "" {
-		dirs += " or in " + path.Join(envDir, path.Dir(app.path))
+	if treeDir != "" {
+		dirs += " or in " + path.Join(treeDir, path.Dir(app.path))
 	}
 	return nil, fmt.Errorf("no loader in %s: %s, named hermit-loader", dirs, need)
 }

@@ -76,9 +76,9 @@ func TestFindLoader(t *testing.T) {
 			if tt.abi != 0 {
 				a.entryABI = max(tt.abi, 0)
 			}
-			envDir := ""
+			treeDir := ""
 			if tt.env != nil {
-				envDir, _ = testRoot(t, tt.env)
+				treeDir, _ = testRoot(t, tt.env)
 			}
 			host := ""
 			if tt.config != "" {
@@ -87,7 +87,7 @@ func TestFindLoader(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			l, err := findLoader(root, a, envDir, tt.annotation, host)
+			l, err := findLoader(root, a, treeDir, tt.annotation, host)
 			if l != nil {
 				defer l.file.Close()
 			}

@@ -103,7 +103,7 @@ type keeperOpts struct {
 
 func startKeeper(t *testing.T, o keeperOpts) *keeperTest {
 	t.Helper()
-	env := needQEMU(t)
+	qemu := needQEMU(t)
 	guest, err := testGuest()
 	if err != nil {
 		needs(t, false, err.Error())
@@ -130,7 +130,7 @@ func startKeeper(t *testing.T, o keeperOpts) *keeperTest {
 	if vm.Boot, _, err = bootArgs(spec, a, vm, "", 0, maxBootArgs); err != nil {
 		t.Fatal(err)
 	}
-	argv := append([]string{env.QEMU}, qemuArgs(vm, 3)...)
+	argv := append([]string{qemu.QEMU}, qemuArgs(vm, 3)...)
 	for i, w := range argv { // no jail here
 		switch w {
 		case vmmLoader:

@@ -22,9 +22,9 @@ import (
 
 const upstreamUserPort = 9975 // the port that upstream forwards when the container does not say which
 
-// directRules are for a guest that believes to be inner, and is outer. mtu is set if its packets may be too large: TCP's
+// directRules translate between the guest's own address (guestAddr) and the one that the network knows (hostAddr). mtu is set if its packets may be too large: TCP's
 // are then kept below that.
-func directRules(eth *netInterface, t *tap, inner, outer *identity, mtu int) *nftTable {
+func directRules(eth *netInterface, t *tap, guestAddr, hostAddr *identity, mtu int) *nftTable {
 	n := newNFT(unix.NFPROTO_NETDEV, fmt.Sprintf("runh-direct-%d", eth.index)) // so it is taken once for an interface
 	const first = -500
 	n.chain("in", "filter", unix.NF_NETDEV_INGRESS, first, eth.name)
@@ -38,18 +38,18 @@ func directRules(eth *netInterface, t *tap, inner, outer *identity, mtu int) *nf
 			}
 		}
 	}
-	n.translate(way{"in", forwardTo(t.index)}, way{"out", forwardTo(eth.index)}, inner, outer, eth)
+	n.translate(way{"in", forwardTo(t.index)}, way{"out", forwardTo(eth.index)}, guestAddr, hostAddr, eth)
 	return n
 }
 
 // translatedLink are the rules of mode shared for a guest that is not known on its link as it believes.
-func translatedLink(t *tap, inner, outer *identity) *nftTable {
+func translatedLink(t *tap, guestAddr, hostAddr *identity) *nftTable {
 	n := newNFT(unix.NFPROTO_NETDEV, t.name)
 	n.chain("in", "filter", nfNetdevEgress, 0, t.name)
 	n.chain("out", "filter", unix.NF_NETDEV_INGRESS, 0, t.name)
 	// It may know its gateway by another's hardware address: the stack takes that for its own, too.
 	n.rule("out", isEther(unix.ETH_P_IP), metaIs(unix.NFT_META_PKTTYPE, []byte{unix.PACKET_OTHERHOST}), metaSet(unix.NFT_META_PKTTYPE, []byte{unix.PACKET_HOST}))
-	n.translate(way{"in", pass()}, way{"out", pass()}, inner, outer, nil)
+	n.translate(way{"in", pass()}, way{"out", pass()}, guestAddr, hostAddr, nil)
 	return n
 }
 

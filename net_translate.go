@@ -79,27 +79,27 @@ type way struct {
 	end   []expr
 }
 
-// translate adds the rules for a guest that believes to be inner, and is outer: out is the way of what it
+// translate adds the rules between the guest's own address and the one that others know it by: out is the way of what it
 // sends, in of what it gets. On eth its frames come and go with their Ethernet header; nil is the
 // namespace's own stack, which makes frames for it.
-func (n *nftTable) translate(in, out way, inner, outer *identity, eth *netInterface) {
+func (n *nftTable) translate(in, out way, guestAddr, hostAddr *identity, eth *netInterface) {
 	arp := func(w way, parts ...[]expr) { n.rule(w.chain, append([][]expr{isEther(unix.ETH_P_ARP)}, parts...)...) }
 	ip := func(w way, parts ...[]expr) { n.rule(w.chain, append([][]expr{isEther(unix.ETH_P_IP)}, parts...)...) }
-	was, is := inner.ip.AsSlice(), outer.ip.AsSlice() // to itself and to others
-	if eth != nil && !inner.equal(outer) {
+	was, is := guestAddr.ip.AsSlice(), hostAddr.ip.AsSlice() // to itself and to others
+	if eth != nil && !guestAddr.equal(hostAddr) {
 		// Who asks for the guest may have an address that is not in the prefix it believes in; it would
 		// not answer. So it is not asked: the question turns round and becomes the answer.
 		arp(in, bytesAre(arpOperation, []byte{0, 1}), bytesAre(arpTargetIP, is),
-			copyBytes(arpSenderMAC, arpTargetMAC, 10), write(arpSenderMAC, append(slices.Clone(outer.mac), is...)), write(arpOperation, []byte{0, 2}),
-			etherAnswer(outer.mac), forwardTo(eth.index))
+			copyBytes(arpSenderMAC, arpTargetMAC, 10), write(arpSenderMAC, append(slices.Clone(hostAddr.mac), is...)), write(arpOperation, []byte{0, 2}),
+			etherAnswer(hostAddr.mac), forwardTo(eth.index))
 	}
-	if eth != nil && !bytes.Equal(inner.mac, outer.mac) {
-		n.rule(out.chain, etherIs(etherSource, inner.mac), writeEther(etherSource, outer.mac))
-		n.rule(in.chain, etherIs(etherDestination, outer.mac), writeEther(etherDestination, inner.mac))
-		arp(out, bytesAre(arpSenderMAC, inner.mac), write(arpSenderMAC, outer.mac))
-		arp(in, bytesAre(arpTargetMAC, outer.mac), write(arpTargetMAC, inner.mac))
+	if eth != nil && !bytes.Equal(guestAddr.mac, hostAddr.mac) {
+		n.rule(out.chain, etherIs(etherSource, guestAddr.mac), writeEther(etherSource, hostAddr.mac))
+		n.rule(in.chain, etherIs(etherDestination, hostAddr.mac), writeEther(etherDestination, guestAddr.mac))
+		arp(out, bytesAre(arpSenderMAC, guestAddr.mac), write(arpSenderMAC, hostAddr.mac))
+		arp(in, bytesAre(arpTargetMAC, hostAddr.mac), write(arpTargetMAC, guestAddr.mac))
 	}
-	if inner.ip != outer.ip {
+	if guestAddr.ip != hostAddr.ip {
 		arp(out, bytesAre(arpSenderIP, was), write(arpSenderIP, is))
 		arp(in, bytesAre(arpTargetIP, is), write(arpTargetIP, was))
 		ip(out, bytesAre(ipSource, was), writeIP(ipSource, is))
@@ -107,18 +107,18 @@ func (n *nftTable) translate(in, out way, inner, outer *identity, eth *netInterf
 	}
 	// Of the rules for others, the first that fits ends the frame's way: none is exchanged twice.
 	const dns = 53
-	for _, p := range changed(inner.dns, outer.dns) {
+	for _, p := range changed(guestAddr.dns, hostAddr.dns) {
 		a, b := p.was.AsSlice(), p.is.AsSlice()
 		for _, protocol := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 			ip(out, bytesAre(ipDestination, a), isTransport(protocol), toPort(dns), writeIP(ipDestination, b), out.end)
 			ip(in, bytesAre(ipSource, b), isTransport(protocol), fromPort(dns), writeIP(ipSource, a), in.end)
 		}
 	}
-	if p := (peer{inner.gateway, outer.gateway}); p.was != p.is && p.was.IsValid() && p.is.IsValid() {
+	if p := (peer{guestAddr.gateway, hostAddr.gateway}); p.was != p.is && p.was.IsValid() && p.is.IsValid() {
 		arp(out, bytesAre(arpTargetIP, p.was.AsSlice()), write(arpTargetIP, p.is.AsSlice()), out.end)
 		arp(in, bytesAre(arpSenderIP, p.is.AsSlice()), write(arpSenderIP, p.was.AsSlice()), in.end)
 	}
-	if inner.ip != outer.ip { // who has the guest's old address now has its new one to it: it may be its twin
+	if guestAddr.ip != hostAddr.ip { // who has the guest's old address now has its new one to it: it may be its twin
 		arp(out, bytesAre(arpTargetIP, is), write(arpTargetIP, was), out.end)
 		arp(in, bytesAre(arpSenderIP, was), write(arpSenderIP, is), in.end)
 		ip(out, bytesAre(ipDestination, is), writeIP(ipDestination, was), out.end)

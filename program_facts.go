@@ -23,8 +23,8 @@ type hostFacts struct {
 	namespaces func(n *namespaces) error                             // opens those to join
 	built      func(n *namespaces, rootfs string) bool               // see isBuilt
 	kvm        func() (unix.Stat_t, error)                           // the device
-	env        func(stateRoot, dir, qemu string) (*hermitEnv, error) // of a QEMU, or else in a tree or the host's
-	cpu        func(stateRoot string, env *hermitEnv, machine string, saved bool) (string, error)
+	qemu       func(stateRoot, dir, qemu string) (*qemuFiles, error) // of a QEMU, or else in a tree or the host's
+	cpu        func(stateRoot string, qemu *qemuFiles, machine string, saved bool) (string, error)
 	apparmor   func() bool // is it enabled?
 	selinux    func() bool // is it enabled?
 }

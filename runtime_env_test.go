@@ -166,10 +166,10 @@ func TestEnvBuildKeeps(t *testing.T) {
 	future := time.Now().Add(time.Hour)
 	r.must(os.Chtimes(rom[0], future, future))
 	stale := func() {
-		stamp := rtRead(t, dir+"/"+envStamp)
+		stamp := rtRead(t, dir+"/"+treeStampName)
 		qemu, rest, _ := strings.Cut(stamp, "\n")
 		_, rest, _ = strings.Cut(rest, "\n")
-		r.must(os.WriteFile(dir+"/"+envStamp, []byte(qemu+"\nanother\n"+rest), 0o644))
+		r.must(os.WriteFile(dir+"/"+treeStampName, []byte(qemu+"\nanother\n"+rest), 0o644))
 	}
 	for _, build := range []func(){
 		func() { r.do("env", "build", dir).ok() },
@@ -272,7 +272,7 @@ func TestEnvRebuilt(t *testing.T) {
 	r := newHermit(t)
 	dir := filepath.Join(r.dir, "tree")
 	r.do("env", "build", dir).ok()
-	stamp := rtRead(t, dir+"/"+envStamp)
+	stamp := rtRead(t, dir+"/"+treeStampName)
 	qemu, _, _ := strings.Cut(stamp, "\n")
 	r.global = []string{"--hermit-env", dir}
 	for range 3 {
@@ -280,8 +280,8 @@ func TestEnvRebuilt(t *testing.T) {
 		r.must(os.WriteFile(dir+"/old", nil, 0o644))
 		info, err := os.Stat(dir + "/old")
 		r.must(err)
-		list := strings.SplitN(rtRead(t, dir+"/"+envStamp), "\n", 3)[2]
-		r.must(os.WriteFile(dir+"/"+envStamp, []byte(qemu+"\nanother\n"+fileMark(info)+" old\n"+list), 0o644))
+		list := strings.SplitN(rtRead(t, dir+"/"+treeStampName), "\n", 3)[2]
+		r.must(os.WriteFile(dir+"/"+treeStampName, []byte(qemu+"\nanother\n"+fileMark(info)+" old\n"+list), 0o644))
 		var wg sync.WaitGroup
 		for range 6 {
 			c := r.guest("app", []string{"exit", "6"}, annotated("network", "none"))
@@ -292,7 +292,7 @@ func TestEnvRebuilt(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if now := rtReadOr(dir + "/" + envStamp); strings.SplitN(now, "\n", 3)[1] != strings.SplitN(stamp, "\n", 3)[1] {
+		if now := rtReadOr(dir + "/" + treeStampName); strings.SplitN(now, "\n", 3)[1] != strings.SplitN(stamp, "\n", 3)[1] {
 			t.Errorf("the tree is of %q, want %q", now, stamp)
 		}
 		if _, err := os.Stat(dir + "/old"); err == nil {

@@ -323,7 +323,7 @@ func tracedCalls(t *testing.T, trace string) (list []struct {
 
 // Every system call that QEMU makes, from its start to its end, passes the filter with its arguments, or QEMU is known to do without it.
 func TestVMMSystemCalls(t *testing.T) {
-	env := needQEMU(t)
+	qemu := needQEMU(t)
 	dir, err := rtGuest()
 	if err != nil {
 		t.Fatal(err)
@@ -372,7 +372,7 @@ func TestVMMSystemCalls(t *testing.T) {
 			ours, theirs := os.NewFile(uintptr(pair[0]), ""), os.NewFile(uintptr(pair[1]), "")
 			defer ours.Close()
 			trace := t.TempDir() + "/trace"
-			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "raw=all", "-e", "signal=none", "-o", trace, env.QEMU}, argv...)...)
+			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "raw=all", "-e", "signal=none", "-o", trace, qemu.QEMU}, argv...)...)
 			cmd.ExtraFiles = []*os.File{theirs}
 			if vm.usesTap() {
 				tap := tapInNowhere(t)
@@ -613,7 +613,7 @@ func TestHermitTwenty(t *testing.T) {
 	if left := r.leftovers(); len(left) != 0 {
 		t.Errorf("left %q", left)
 	}
-	if files, _ := filepath.Glob(r.root + "/" + envCacheName + "*"); len(files) != 1 {
+	if files, _ := filepath.Glob(r.root + "/" + qemuCacheName + "*"); len(files) != 1 {
 		t.Errorf("of the environment's list there are %q", files)
 	}
 }

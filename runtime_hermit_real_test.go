@@ -166,10 +166,10 @@ func TestContainerdRealHermit(t *testing.T) {
 func rtHermitEnv() string { return os.Getenv("RUNH_TEST_HERMIT_ENV") }
 
 // rtVirtiofsd is the one that guests get here, nil for none.
-func rtVirtiofsd() *shareEnv {
+func rtVirtiofsd() *shareFiles {
 	if dir := rtHermitEnv(); dir != "" {
-		if env, err := treeEnv(dir); err == nil && env != nil {
-			return env.Virtiofsd
+		if qemu, err := treeQEMUFiles(dir); err == nil && qemu != nil {
+			return qemu.Virtiofsd
 		}
 		return nil
 	}

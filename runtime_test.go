@@ -647,7 +647,7 @@ func (r *rt) leftovers() []string {
 	var left []string
 	entries, _ := os.ReadDir(r.root)
 	for _, e := range entries {
-		if e.Name() != envCacheName && e.Name() != kvmCPUCache && e.Name() != kvmCPUSaved { // what was found out once for all containers of a root
+		if e.Name() != qemuCacheName && e.Name() != kvmCPUCache && e.Name() != kvmCPUSaved { // what was found out once for all containers of a root
 			left = append(left, "state "+filepath.Join(r.root, e.Name()))
 		}
 	}

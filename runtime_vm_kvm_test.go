@@ -87,13 +87,13 @@ func (c *cpio) qemu() {
 		c.same("/usr/share/seabios/bios-256k.bin", "/usr/share/qemu/qboot.rom", "/usr/share/qemu/kvmvapic.bin", "/usr/share/qemu/multiboot_dma.bin", "/usr/share/qemu/pvh.bin")
 		return
 	}
-	env, _, err := hostEnv("/usr/bin/qemu-system-x86_64")
+	files, _, err := hostQEMUFiles("/usr/bin/qemu-system-x86_64")
 	c.err = cmpErr(c.err, err)
 	if err != nil {
 		return
 	}
 	c.program("/usr/bin/qemu-system-x86_64")
-	for _, f := range env.Files {
+	for _, f := range files.Files {
 		if !c.made[f.Guest] {
 			c.made[f.Guest] = true
 			c.file(f.Host, f.Guest[1:])

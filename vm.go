@@ -258,7 +258,7 @@ type hermitState struct {
 	Incoming  bool   `json:"incoming,omitempty"` // start has it go on from a state
 	Printed   uint64 `json:"printed,omitempty"`  // bytes of output before it was restored
 
-	Template *templateWish `json:"template,omitempty"`
+	Template *templateRequest `json:"template,omitempty"`
 
 	Launch    *launch `json:"launch,omitempty"`    // of the VMM, as long as it is still to come
 	Lease     *lease  `json:"lease,omitempty"`     // what DHCP answers
@@ -268,9 +268,9 @@ type hermitState struct {
 	Question *gatewayQuestion `json:"question,omitempty"` // to be asked when it runs
 }
 
-func newHermitState(app *hermitApp, loader *hermitLoader, env *hermitEnv, vm *vmConfig) *hermitState {
+func newHermitState(app *hermitApp, loader *hermitLoader, qemu *qemuFiles, vm *vmConfig) *hermitState {
 	st := &hermitState{
-		App: app.path, QEMU: env.QEMU, Machine: vm.Machine, Accel: vm.Accel,
+		App: app.path, QEMU: qemu.QEMU, Machine: vm.Machine, Accel: vm.Accel,
 		VCPUs: vm.VCPUs, MemoryMiB: vm.MemoryMiB, NeedsMiB: vm.NeedsMiB, Network: vm.Network, Share: vm.Share,
 		CPU: vm.CPU, Extra: strings.Join(vm.Extra, " "), Append: vm.Boot.with(vm.Lease), MHz: vm.Boot.MHz,
 	}

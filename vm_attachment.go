@@ -52,13 +52,13 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 	for _, why := range up.notDirect(l, names) {
 		g.lossf("network: %s: the network mode \"shared\" has no such limit", why)
 	}
-	inner, outer, err := a.identities(vm)
+	guestAddr, hostAddr, err := a.identities(vm)
 	if err != nil {
 		return err
 	}
-	outer.gateway = up.gateway
+	hostAddr.gateway = up.gateway
 	if vm.Keep {
-		outer.mac, outer.ip = inner.mac, inner.ip
+		hostAddr.mac, hostAddr.ip = guestAddr.mac, guestAddr.ip
 	}
 	a.warnMTU(g, vm, up.mtu)
 	if err := a.raise(l, a.lease.MTU); err != nil {
@@ -67,11 +67,11 @@ func (a *attachment) direct(g *globals, l links, vm *vmConfig, up *uplink, names
 	if path >= a.guestMTU(vm) {
 		path = 0 // TCP fits
 	}
-	if a.rules, err = makeTables(directRules(up.netInterface, a.tap, &inner, &outer, path)); isOthers(err) {
+	if a.rules, err = makeTables(directRules(up.netInterface, a.tap, &guestAddr, &hostAddr, path)); isOthers(err) {
 		return taken{fmt.Sprintf("the interface %s is another guest's", up.name)}
 	}
 	if vm.Saved != nil && up.gateway.IsValid() {
-		a.question = &gatewayQuestion{up.index, outer.mac, outer.ip.AsSlice(), up.gateway.AsSlice()}
+		a.question = &gatewayQuestion{up.index, hostAddr.mac, hostAddr.ip.AsSlice(), up.gateway.AsSlice()}
 	}
 	return err
 }
@@ -98,13 +98,13 @@ func (u *uplink) notDirect(l links, names *resolver) (list []string) {
 
 // identities are who the guest believes to be, and who it would be if it were started now. From here on
 // the lease is the former.
-func (a *attachment) identities(vm *vmConfig) (inner, outer identity, err error) {
-	if outer, err = a.lease.identity(); err != nil || vm.Saved == nil {
-		return outer, outer, err
+func (a *attachment) identities(vm *vmConfig) (guestAddr, hostAddr identity, err error) {
+	if hostAddr, err = a.lease.identity(); err != nil || vm.Saved == nil {
+		return hostAddr, hostAddr, err
 	}
 	a.lease = vm.Saved
-	inner, err = a.lease.identity()
-	return inner, outer, err
+	guestAddr, err = a.lease.identity()
+	return guestAddr, hostAddr, err
 }
 
 // guestMTU is the size of packets that the guest takes for possible.
@@ -167,7 +167,7 @@ func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac stri
 	if vm.MTU != 0 {
 		a.lease.MTU = vm.MTU
 	}
-	inner, outer, err := a.identities(vm)
+	guestAddr, hostAddr, err := a.identities(vm)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac stri
 	if err := a.address(l, gateway); err != nil {
 		return err
 	}
-	if err := a.makeShared(g, vm, names, &inner, &outer); err != nil {
+	if err := a.makeShared(g, vm, names, &guestAddr, &hostAddr); err != nil {
 		return err
 	}
 	return forward(l) // last: what is before it goes with our descriptors
@@ -196,7 +196,7 @@ func (a *attachment) shared(g *globals, l links, vm *vmConfig, mtu int, mac stri
 
 // makeShared makes the rules of mode shared. A kernel can be without those for the loopback (nft_dup_ipv4 is a module), and without
 // those for a guest that has another address than its link (the egress hook is of 5.16).
-func (a *attachment) makeShared(g *globals, vm *vmConfig, names *resolver, inner, outer *identity) (err error) {
+func (a *attachment) makeShared(g *globals, vm *vmConfig, names *resolver, guestAddr, hostAddr *identity) (err error) {
 	lacks := func(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) }
 	if a.rules, err = makeTables(); err != nil {
 		return err
@@ -215,8 +215,8 @@ func (a *attachment) makeShared(g *globals, vm *vmConfig, names *resolver, inner
 		}
 		err = addTable(a.rules, sharedRules(a.tap, vm.Ports, names.loopback, dns, loopback))
 	}
-	if err == nil && !inner.equal(outer) {
-		if err = addTable(a.rules, translatedLink(a.tap, inner, outer)); errors.Is(err, unix.EOPNOTSUPP) {
+	if err == nil && !guestAddr.equal(hostAddr) {
+		if err = addTable(a.rules, translatedLink(a.tap, guestAddr, hostAddr)); errors.Is(err, unix.EOPNOTSUPP) {
 			return errNoEgress
 		}
 	}

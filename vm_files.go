@@ -18,14 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hermitEnv is the tree that QEMU sees as its root.
-type hermitEnv struct {
-	QEMU    string    `json:"qemu"`              // its path in the jail; as argv[0] it is also how QEMU finds its files
-	LibPath string    `json:"libPath,omitempty"` // LD_LIBRARY_PATH in the jail
-	Files   []envFile `json:"files"`
+// qemuFiles is the tree that QEMU sees as its root.
+type qemuFiles struct {
+	QEMU    string     `json:"qemu"`              // its path in the jail; as argv[0] it is also how QEMU finds its files
+	LibPath string     `json:"libPath,omitempty"` // LD_LIBRARY_PATH in the jail
+	Files   []qemuFile `json:"files"`
 
-	Virtiofsd *shareEnv `json:"virtiofsd,omitempty"` // nil: there is none
-	Digest    string    `json:"digest,omitempty"`    // of QEMU's program, "" as long as nobody has asked
+	Virtiofsd *shareFiles `json:"virtiofsd,omitempty"` // nil: there is none
+	Digest    string      `json:"digest,omitempty"`    // of QEMU's program, "" as long as nobody has asked
 
 	root string // the tree that QEMU and Files are in, "" for the host's own
 	lock int    // on that tree, while a container starts: vm_files_lock.go
@@ -35,8 +35,8 @@ type hermitEnv struct {
 	cache, key string // file that keeps it, and for what; "" for none
 }
 
-// envFile is one name in the jail.
-type envFile struct {
+// qemuFile is one name in the jail.
+type qemuFile struct {
 	Host  string `json:"host,omitempty"` // the file or directory on the host that is mounted there, links followed
 	Guest string `json:"guest"`          // its absolute path in the jail
 	Link  string `json:"link,omitempty"` // a symbolic link with this target instead
@@ -45,7 +45,7 @@ type envFile struct {
 }
 
 // hostPaths are the files of the host in a list.
-func hostPaths(files []envFile) []string {
+func hostPaths(files []qemuFile) []string {
 	var paths []string
 	for _, f := range files {
 		if f.Host != "" {
@@ -55,24 +55,24 @@ func hostPaths(files []envFile) []string {
 	return paths
 }
 
-// findEnv returns the environment in dir, if there is a QEMU in it, else the host's. stateRoot is
+// findQEMUFiles returns those in dir, if there is a QEMU, else the host's. stateRoot is
 // where the host's list is kept.
-func findEnv(stateRoot, dir string) (*hermitEnv, error) {
-	return lookForEnv(dir, func(dir string) (*hermitEnv, error) { return useTree(stateRoot, dir) },
-		func(qemu string) (*hermitEnv, error) { return envOf(stateRoot, qemu) })
+func findQEMUFiles(stateRoot, dir string) (*qemuFiles, error) {
+	return lookForQEMUFiles(dir, func(dir string) (*qemuFiles, error) { return useTree(stateRoot, dir) },
+		func(qemu string) (*qemuFiles, error) { return qemuFilesOf(stateRoot, qemu) })
 }
 
-// lookForEnv is the order in which QEMU is looked for: in a tree, then on the host.
-func lookForEnv(dir string, inTree, ofQEMU func(string) (*hermitEnv, error)) (*hermitEnv, error) {
+// lookForQEMUFiles is the order in which QEMU is looked for: in a tree, then on the host.
+func lookForQEMUFiles(dir string, inTree, ofQEMU func(string) (*qemuFiles, error)) (*qemuFiles, error) {
 	if dir != "" {
-		if env, err := inTree(dir); env != nil || err != nil {
-			return env, err
+		if files, err := inTree(dir); files != nil || err != nil {
+			return files, err
 		}
 	}
 	names := []string{"/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"}
 	for _, qemu := range names {
-		if env, err := ofQEMU(qemu); env != nil || err != nil {
-			return env, err
+		if files, err := ofQEMU(qemu); files != nil || err != nil {
+			return files, err
 		}
 	}
 	where := ""
@@ -83,36 +83,36 @@ func lookForEnv(dir string, inTree, ofQEMU func(string) (*hermitEnv, error)) (*h
 }
 
 // filesFor are the files that vm's machine needs.
-func (e *hermitEnv) filesFor(vm *vmConfig) ([]envFile, error) {
+func (q *qemuFiles) filesFor(vm *vmConfig) ([]qemuFile, error) {
 	machine := vm.Machine
 	if machine == "q35" {
 		machine = "pc"
 	}
-	var files []envFile
-	firmware := len(e.image) > 0 // what is not there QEMU will say
-	for _, f := range e.Files {
+	var files []qemuFile
+	firmware := len(q.image) > 0 // what is not there QEMU will say
+	for _, f := range q.Files {
 		if f.For == "" || f.For == vm.Accel || f.For == machine {
 			files = append(files, f)
 			firmware = firmware || f.For == machine || f.Dir
 		}
 	}
 	if !firmware {
-		return nil, fmt.Errorf("QEMU %s has no firmware for the machine %s: install %s", e.QEMU, vm.Machine,
+		return nil, fmt.Errorf("QEMU %s has no firmware for the machine %s: install %s", q.QEMU, vm.Machine,
 			map[bool]string{true: "qboot.rom (Debian: qemu-system-data)", false: "SeaBIOS (Debian: seabios)"}[machine == "microvm"])
 	}
 	return files, nil
 }
 
-// treeEnv looks for a QEMU in the tree dir; nil if there is none. The jail gets the tree's top-level
+// treeQEMUFiles looks for a QEMU in the tree dir; nil if there is none. The jail gets the tree's top-level
 // directories, as far as programs live in them.
-func treeEnv(dir string) (*hermitEnv, error) {
+func treeQEMUFiles(dir string) (*qemuFiles, error) {
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil // a directory that is not there holds no QEMU
 	}
 	defer unix.Close(root)
-	env := &hermitEnv{root: dir}
-	if env.QEMU, err = qemuIn(root); err != nil || env.QEMU == "" {
+	qemu := &qemuFiles{root: dir}
+	if qemu.QEMU, err = qemuIn(root); err != nil || qemu.QEMU == "" {
 		if err != nil {
 			err = fmt.Errorf("hermit environment %s: %w", dir, err)
 		}
@@ -125,17 +125,17 @@ func treeEnv(dir string) (*hermitEnv, error) {
 		case err != nil:
 			continue
 		case info.IsDir():
-			env.Files = append(env.Files, envFile{Host: host, Guest: "/" + name, Dir: true})
+			qemu.Files = append(qemu.Files, qemuFile{Host: host, Guest: "/" + name, Dir: true})
 		case info.Mode()&os.ModeSymlink != 0:
 			target, err := os.Readlink(host)
 			if err != nil {
 				return nil, fmt.Errorf("hermit environment: %w", err)
 			}
-			env.Files = append(env.Files, envFile{Guest: "/" + name, Link: target})
+			qemu.Files = append(qemu.Files, qemuFile{Guest: "/" + name, Link: target})
 		}
 	}
-	env.Virtiofsd = treeVirtiofsd(root, env.Files)
-	return env, nil
+	qemu.Virtiofsd = treeVirtiofsd(root, qemu.Files)
+	return qemu, nil
 }
 
 // programDirs are the top-level directories of a Linux tree that programs live in.
@@ -155,12 +155,12 @@ func qemuIn(root int) (string, error) {
 	return "", nil
 }
 
-// imageEnv is the image as an environment, for a container that may and wants to run its own QEMU:
+// imageQEMUFiles are the image's, for a container that may and wants to run its own QEMU:
 // programDirs, opened beneath its root, without the volumes that may be mounted in them.
-func imageEnv(root int) (*hermitEnv, error) {
-	env := &hermitEnv{}
+func imageQEMUFiles(root int) (*qemuFiles, error) {
+	qemu := &qemuFiles{}
 	var err error
-	if env.QEMU, err = qemuIn(root); err == nil && env.QEMU == "" {
+	if qemu.QEMU, err = qemuIn(root); err == nil && qemu.QEMU == "" {
 		err = errors.New("it has none, at /usr/bin/qemu-system-x86_64 or thereabouts")
 	}
 	for _, name := range programDirs {
@@ -169,7 +169,7 @@ func imageEnv(root int) (*hermitEnv, error) {
 		}
 		var link [4096]byte
 		if n, linkErr := unix.Readlinkat(root, name, link[:]); linkErr == nil {
-			env.Files = append(env.Files, envFile{Guest: "/" + name, Link: string(link[:n])})
+			qemu.Files = append(qemu.Files, qemuFile{Guest: "/" + name, Link: string(link[:n])})
 			continue
 		}
 		fd, openErr := unix.Openat(root, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -178,29 +178,29 @@ func imageEnv(root int) (*hermitEnv, error) {
 		}
 		var f jailFile
 		if f, err = newJailFile("/"+name, fd); err == nil {
-			env.image = append(env.image, &f)
+			qemu.image = append(qemu.image, &f)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("vmm is \"image\": QEMU of the image: %w", err)
 	}
-	return env, nil
+	return qemu, nil
 }
 
-// hostEnv lists the files of the host's QEMU, each at its own path. complete says that none of those
+// hostQEMUFiles lists the files of the host's QEMU, each at its own path. complete says that none of those
 // is missing that a package could still bring.
-func hostEnv(qemu string) (env *hermitEnv, complete bool, err error) {
+func hostQEMUFiles(qemu string) (files *qemuFiles, complete bool, err error) {
 	interp, err := elfInterpreter(qemu)
 	if err != nil {
 		return nil, false, fmt.Errorf("QEMU %s: %w", qemu, err)
 	}
-	env = &hermitEnv{QEMU: qemu, Files: []envFile{{Host: qemu, Guest: qemu}}}
+	files = &qemuFiles{QEMU: qemu, Files: []qemuFile{{Host: qemu, Guest: qemu}}}
 	add := func(file, purpose string) bool {
 		if !regularFile(file) {
 			return false
 		}
-		if !slices.ContainsFunc(env.Files, func(f envFile) bool { return f.Guest == file }) {
-			env.Files = append(env.Files, envFile{Host: file, Guest: file, For: purpose})
+		if !slices.ContainsFunc(files.Files, func(f qemuFile) bool { return f.Guest == file }) {
+			files.Files = append(files.Files, qemuFile{Host: file, Guest: file, For: purpose})
 		}
 		return true
 	}
@@ -219,7 +219,7 @@ func hostEnv(qemu string) (env *hermitEnv, complete bool, err error) {
 			if err != nil {
 				return nil, false, fmt.Errorf("QEMU %s: %w", qemu, err)
 			}
-			env.Files, env.LibPath = addLibraries(env.Files, env.LibPath, interp, libs)
+			files.Files, files.LibPath = addLibraries(files.Files, files.LibPath, interp, libs)
 		}
 	}
 	// Firmware: what strace shows a machine without graphics, disks and network boot to open.
@@ -241,14 +241,14 @@ func hostEnv(qemu string) (env *hermitEnv, complete bool, err error) {
 		found := slices.ContainsFunc(dirs, func(d string) bool { return add(filepath.Join(d, fw.name), fw.purpose) })
 		complete = complete && (found || !fw.must)
 	}
-	return env, complete, nil
+	return files, complete, nil
 }
 
 // addLibraries adds a program's dynamic linker and libraries, each once and at its own path.
-func addLibraries(files []envFile, libPath, interp string, libs []string) ([]envFile, string) {
+func addLibraries(files []qemuFile, libPath, interp string, libs []string) ([]qemuFile, string) {
 	for _, lib := range append([]string{interp}, libs...) {
-		if !slices.ContainsFunc(files, func(f envFile) bool { return f.Guest == lib }) {
-			files = append(files, envFile{Host: lib, Guest: lib})
+		if !slices.ContainsFunc(files, func(f qemuFile) bool { return f.Guest == lib }) {
+			files = append(files, qemuFile{Host: lib, Guest: lib})
 		}
 		if d := filepath.Dir(lib); lib != interp && !slices.Contains(filepath.SplitList(libPath), d) {
 			libPath = strings.TrimPrefix(libPath+":"+d, ":")
@@ -325,24 +325,24 @@ func regularFile(p string) bool {
 }
 
 // openQEMU opens QEMU's program, on the host or beneath root, the container's.
-func (e *hermitEnv) openQEMU(root int) (*os.File, error) {
-	if len(e.image) > 0 {
-		file, _, err := openInRoot(root, e.QEMU)
+func (q *qemuFiles) openQEMU(root int) (*os.File, error) {
+	if len(q.image) > 0 {
+		file, _, err := openInRoot(root, q.QEMU)
 		return file, err
 	}
-	for _, f := range e.Files {
+	for _, f := range q.Files {
 		switch {
 		case f.Link != "":
-		case f.Guest == e.QEMU:
+		case f.Guest == q.QEMU:
 			file, _, err := openHostFile(f.Host)
 			return file, err
-		case f.Dir && strings.HasPrefix(e.QEMU, f.Guest+"/"):
+		case f.Dir && strings.HasPrefix(q.QEMU, f.Guest+"/"):
 			root, err := unix.Open(strings.TrimSuffix(f.Host, f.Guest), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 			if err != nil {
 				return nil, err
 			}
 			defer unix.Close(root)
-			file, _, err := openInRoot(root, e.QEMU)
+			file, _, err := openInRoot(root, q.QEMU)
 			return file, err
 		}
 	}

@@ -15,83 +15,83 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// envCacheName in the state root; '@' keeps it apart from containers.
-const envCacheName = "@hermit-env"
+// qemuCacheName in the state root; '@' keeps it apart from containers.
+const qemuCacheName = "@hermit-env"
 
 type savedFile struct {
 	Size   int64  `json:"size"`
 	Digest string `json:"digest"` // SHA-256, in hexadecimal
 }
 
-// envOf is the environment of a QEMU of the host's, from the cache if it is there; nil if there is no
+// qemuFilesOf are those of a QEMU of the host's, from the cache if it is there; nil if there is no
 // such program.
-func envOf(stateRoot, qemu string) (*hermitEnv, error) {
-	cache := filepath.Join(stateRoot, envCacheName)
-	env, key := keptEnv(cache, qemu)
+func qemuFilesOf(stateRoot, qemu string) (*qemuFiles, error) {
+	cache := filepath.Join(stateRoot, qemuCacheName)
+	files, key := keptQEMUFiles(cache, qemu)
 	switch {
 	case key == "":
 		return nil, nil
-	case env != nil:
-		env.cache, env.key = cache, key
-		return env, nil
+	case files != nil:
+		files.cache, files.key = cache, key
+		return files, nil
 	}
-	env, complete, err := hostEnv(qemu)
+	files, complete, err := hostQEMUFiles(qemu)
 	if err == nil {
-		env.Virtiofsd = hostVirtiofsd()
+		files.Virtiofsd = hostVirtiofsd()
 	}
 	if err == nil && complete {
-		env.cache, env.key = cache, key
-		env.keep()
+		files.cache, files.key = cache, key
+		files.keep()
 	}
-	return env, err
+	return files, err
 }
 
-// keptEnv is what the cache knows of a QEMU, nil if it does not; key "" says that there is no such program.
-func keptEnv(cache, qemu string) (env *hermitEnv, key string) {
+// keptQEMUFiles is what the cache knows of a QEMU, nil if it does not; key "" says that there is no such program.
+func keptQEMUFiles(cache, qemu string) (files *qemuFiles, key string) {
 	var st unix.Stat_t
 	if unix.Stat(qemu, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o111 == 0 {
 		return nil, ""
 	}
-	key = envKey(qemu, &st)
-	return readEnvCache(cache, key), key
+	key = qemuKey(qemu, &st)
+	return readQEMUCache(cache, key), key
 }
 
 // digest is the SHA-256 of QEMU's program, on the host or beneath root, the container's.
-func (e *hermitEnv) digest(root int) (string, error) {
-	if e.Digest != "" {
-		return e.Digest, nil
+func (q *qemuFiles) digest(root int) (string, error) {
+	if q.Digest != "" {
+		return q.Digest, nil
 	}
-	qemu, err := e.openQEMU(root)
+	qemu, err := q.openQEMU(root)
 	if err != nil {
 		return "", err
 	}
 	defer qemu.Close()
 	is, err := describeFile(qemu)
-	if e.Digest = is.Digest; err == nil && e.cache != "" {
-		e.keep()
+	if q.Digest = is.Digest; err == nil && q.cache != "" {
+		q.keep()
 	}
-	return e.Digest, err
+	return q.Digest, err
 }
 
-// envKey is the identity of what the list was made from.
-func envKey(qemu string, st *unix.Stat_t) string {
+// qemuKey is the identity of what the list was made from.
+func qemuKey(qemu string, st *unix.Stat_t) string {
 	var ld unix.Stat_t
 	unix.Stat("/etc/ld.so.cache", &ld) // all zero where the linker has none
 	return fmt.Sprint("runh/2 ", virtiofsdKey(), qemu, st.Dev, st.Ino, st.Size, st.Mtim, st.Ctim, ld.Ino, ld.Size, ld.Mtim)
 }
 
-type envCache struct {
+type qemuCache struct {
 	Key string     `json:"key"`
-	Env *hermitEnv `json:"env"`
+	Env *qemuFiles `json:"env"`
 }
 
-// readEnvCache returns nil for a cache that is missing, damaged or of another QEMU: it is then made again.
-func readEnvCache(file, key string) *hermitEnv {
+// readQEMUCache returns nil for a cache that is missing, damaged or of another QEMU: it is then made again.
+func readQEMUCache(file, key string) *qemuFiles {
 	data, err := readFile(file, 1<<20)
 	if err != nil {
 		return nil
 	}
-	var c envCache
+	var c qemuCache
 	if decodeJSON(string(data), &c) != nil || c.Key != key || c.Env == nil || len(c.Env.Files) == 0 {
 		return nil
 	}
@@ -100,13 +100,13 @@ func readEnvCache(file, key string) *hermitEnv {
 
 // keep replaces the cache as a whole. Others may do the same at the same time, with the same
 // content. Not being able to is no error: the next one only has to look again.
-func (e *hermitEnv) keep() {
-	f, err := os.CreateTemp(filepath.Dir(e.cache), envCacheName+".*")
+func (q *qemuFiles) keep() {
+	f, err := os.CreateTemp(filepath.Dir(q.cache), qemuCacheName+".*")
 	if err != nil {
 		return
 	}
-	_, err = f.Write(encodeJSON(envCache{e.key, e}, ""))
-	if errors.Join(err, f.Close()) != nil || os.Rename(f.Name(), e.cache) != nil {
+	_, err = f.Write(encodeJSON(qemuCache{q.key, q}, ""))
+	if errors.Join(err, f.Close()) != nil || os.Rename(f.Name(), q.cache) != nil {
 		os.Remove(f.Name())
 	}
 }

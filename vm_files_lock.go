@@ -46,11 +46,11 @@ func staleTree(dir string) (qemu string, stale bool) {
 		return "", false
 	}
 	var st unix.Stat_t
-	return stamp.qemu, unix.Stat(stamp.qemu, &st) == nil && envKey(stamp.qemu, &st) != stamp.key
+	return stamp.qemu, unix.Stat(stamp.qemu, &st) == nil && qemuKey(stamp.qemu, &st) != stamp.key
 }
 
-// useTree is the environment in dir, locked until its QEMU runs; nil if there is none.
-func useTree(stateRoot, dir string) (*hermitEnv, error) {
+// useTree is the tree in dir, locked until its QEMU runs; nil if there is none.
+func useTree(stateRoot, dir string) (*qemuFiles, error) {
 	for {
 		lock, err := lockTree(dir, unix.LOCK_SH)
 		if err != nil {
@@ -58,13 +58,13 @@ func useTree(stateRoot, dir string) (*hermitEnv, error) {
 		}
 		qemu, stale := staleTree(dir)
 		if !stale {
-			env, err := treeEnv(dir)
-			if env == nil {
+			files, err := treeQEMUFiles(dir)
+			if files == nil {
 				unix.Close(lock)
-				return env, err
+				return files, err
 			}
-			env.lock = lock
-			return env, nil
+			files.lock = lock
+			return files, nil
 		}
 		unix.Close(lock)
 		if err := rebuildTree(stateRoot, dir, qemu); err != nil {
@@ -88,28 +88,28 @@ func rebuildTree(stateRoot, dir, qemu string) error {
 	if _, stale := staleTree(dir); !stale {
 		return nil
 	}
-	env, err := envOf(stateRoot, qemu)
-	if err == nil && env == nil {
+	files, err := qemuFilesOf(stateRoot, qemu)
+	if err == nil && files == nil {
 		err = errors.New("it is no program")
 	}
 	if err != nil {
 		return err
 	}
-	_, err = replaceTree(dir, env, stamp)
+	_, err = replaceTree(dir, files, stamp)
 	return err
 }
 
-func (e *hermitEnv) unlock() {
-	if e != nil && e.lock > 0 {
-		unix.Close(e.lock)
-		e.lock = 0
+func (q *qemuFiles) unlock() {
+	if q != nil && q.lock > 0 {
+		unix.Close(q.lock)
+		q.lock = 0
 	}
 }
 
 // replaceTree makes a tree of env's files. It appears at its place as a whole,
 // or not at all, and has all that the operator has put into the one before it.
 // stamp is that one's, nil if nothing is there.
-func replaceTree(dir string, env *hermitEnv, stamp *treeStamp) (total int64, err error) {
+func replaceTree(dir string, qemu *qemuFiles, stamp *treeStamp) (total int64, err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return 0, err
 	}
@@ -126,18 +126,18 @@ func replaceTree(dir string, env *hermitEnv, stamp *treeStamp) (total int64, err
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return 0, err
 	}
-	for _, f := range env.allFiles() {
-		n, err := copyEnvFile(f, filepath.Join(tmp, f.Guest))
+	for _, f := range qemu.allFiles() {
+		n, err := copyQEMUFile(f, filepath.Join(tmp, f.Guest))
 		if err != nil {
 			return 0, err
 		}
 		total += n
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(env.QEMU, &st); err != nil {
-		return 0, &os.PathError{Op: "stat", Path: env.QEMU, Err: err}
+	if err := unix.Stat(qemu.QEMU, &st); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: qemu.QEMU, Err: err}
 	}
-	if err := writeStamp(tmp, env.QEMU, envKey(env.QEMU, &st)); err != nil {
+	if err := writeStamp(tmp, qemu.QEMU, qemuKey(qemu.QEMU, &st)); err != nil {
 		return 0, err
 	}
 	if stamp == nil {
@@ -157,7 +157,7 @@ func replaceTree(dir string, env *hermitEnv, stamp *treeStamp) (total int64, err
 	return total, stamp.removeTree(tmp, dir)
 }
 
-func copyEnvFile(f envFile, to string) (int64, error) {
+func copyQEMUFile(f qemuFile, to string) (int64, error) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return 0, err
 	}

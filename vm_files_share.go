@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shareEnv is for virtiofsd what hermitEnv is for QEMU.
-type shareEnv struct {
-	Path    string    `json:"path"`
-	Rust    bool      `json:"rust"` // the one that is written in Rust; else QEMU's older one
-	LibPath string    `json:"libPath,omitempty"`
-	Files   []envFile `json:"files"`
+// shareFiles is for virtiofsd what qemuFiles is for QEMU.
+type shareFiles struct {
+	Path    string     `json:"path"`
+	Rust    bool       `json:"rust"` // the one that is written in Rust; else QEMU's older one
+	LibPath string     `json:"libPath,omitempty"`
+	Files   []qemuFile `json:"files"`
 }
 
 // virtiofsdPaths are where distributions have it, the newer one first.
@@ -27,7 +27,7 @@ var virtiofsdPaths = []string{
 	"/usr/lib/qemu/virtiofsd", "/usr/lib/kvm/virtiofsd",
 }
 
-func (e *shareEnv) String() string {
+func (e *shareFiles) String() string {
 	switch {
 	case e == nil:
 		return "no virtiofsd: guests get no files of their containers"
@@ -38,11 +38,11 @@ func (e *shareEnv) String() string {
 }
 
 // allFiles are QEMU's and virtiofsd's.
-func (e *hermitEnv) allFiles() []envFile {
-	all := slices.Clone(e.Files)
-	if e.Virtiofsd != nil {
-		for _, f := range e.Virtiofsd.Files {
-			if !slices.ContainsFunc(all, func(old envFile) bool { return old.Guest == f.Guest }) {
+func (q *qemuFiles) allFiles() []qemuFile {
+	all := slices.Clone(q.Files)
+	if q.Virtiofsd != nil {
+		for _, f := range q.Virtiofsd.Files {
+			if !slices.ContainsFunc(all, func(old qemuFile) bool { return old.Guest == f.Guest }) {
 				all = append(all, f)
 			}
 		}
@@ -51,7 +51,7 @@ func (e *hermitEnv) allFiles() []envFile {
 }
 
 // treeVirtiofsd is the one in the tree at root, of which the jail gets the same directories as QEMU's.
-func treeVirtiofsd(root int, files []envFile) *shareEnv {
+func treeVirtiofsd(root int, files []qemuFile) *shareFiles {
 	for _, p := range virtiofsdPaths {
 		f, st, err := openInRoot(root, p)
 		if err != nil {
@@ -60,15 +60,15 @@ func treeVirtiofsd(root int, files []envFile) *shareEnv {
 		rust, err := isRust(f)
 		f.Close()
 		if err == nil && st.Mode&0o111 != 0 {
-			return &shareEnv{Path: p, Rust: rust, Files: files}
+			return &shareFiles{Path: p, Rust: rust, Files: files}
 		}
 	}
 	return nil
 }
 
 // hostVirtiofsd lists the files of the host's virtiofsd, nil if there is none.
-func hostVirtiofsd() *shareEnv {
-	return findVirtiofsd(func(e *shareEnv, interp string) error {
+func hostVirtiofsd() *shareFiles {
+	return findVirtiofsd(func(e *shareFiles, interp string) error {
 		libs, err := listLibraries(interp, e.Path)
 		if err == nil {
 			e.Files, e.LibPath = addLibraries(e.Files, e.LibPath, interp, libs)
@@ -78,7 +78,7 @@ func hostVirtiofsd() *shareEnv {
 }
 
 // findVirtiofsd looks for it; add adds the files that it opens besides.
-func findVirtiofsd(add func(e *shareEnv, interp string) error) *shareEnv {
+func findVirtiofsd(add func(e *shareFiles, interp string) error) *shareFiles {
 	for _, p := range virtiofsdPaths {
 		f, err := os.Open(p)
 		if err != nil {
@@ -93,7 +93,7 @@ func findVirtiofsd(add func(e *shareEnv, interp string) error) *shareEnv {
 		if err != nil {
 			continue // a script, or a directory
 		}
-		e := &shareEnv{Path: p, Rust: rust, Files: []envFile{{Host: p, Guest: p}}}
+		e := &shareFiles{Path: p, Rust: rust, Files: []qemuFile{{Host: p, Guest: p}}}
 		if interp == "" || add(e, interp) == nil { // else it could not run
 			return e
 		}

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// envStamp in a tree has the path of the QEMU that it was built of, that QEMU's key, and a line for each file.
-const envStamp = ".runh-env"
+// treeStampName in a tree has the path of the QEMU that it was built of, that QEMU's key, and a line for each file.
+const treeStampName = ".runh-env"
 
 // stampMax bounds a stamp; a tree of two hundred libraries has one of 20 kB.
 const stampMax = 1 << 20
@@ -33,7 +33,7 @@ type treeStamp struct {
 
 // readStamp returns nil for a tree that is not runh's.
 func readStamp(dir string) *treeStamp {
-	text, err := readFile(filepath.Join(dir, envStamp), stampMax)
+	text, err := readFile(filepath.Join(dir, treeStampName), stampMax)
 	if err != nil {
 		return nil
 	}
@@ -59,7 +59,7 @@ func writeStamp(dir, qemu, key string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, envStamp), []byte(text), 0o644)
+	return os.WriteFile(filepath.Join(dir, treeStampName), []byte(text), 0o644)
 }
 
 // fileMark changes with a file's kind, mode, size or time.
@@ -77,7 +77,7 @@ func walkTree(dir string, do func(path string, info fs.FileInfo) error) error {
 		if err != nil {
 			return err
 		}
-		if path, err = filepath.Rel(dir, path); err != nil || path == envStamp {
+		if path, err = filepath.Rel(dir, path); err != nil || path == treeStampName {
 			return err
 		}
 		return do(path, info)
@@ -100,7 +100,7 @@ func (s *treeStamp) takeOver(old, tree string) error {
 			return err
 		}
 		name, err := filepath.Rel(old, from)
-		if err != nil || name == envStamp {
+		if err != nil || name == treeStampName {
 			return err
 		}
 		to := filepath.Join(tree, name)
@@ -154,7 +154,7 @@ func (s *treeStamp) removeTree(old, tree string) error {
 			return err
 		}
 		taken, err := os.Lstat(filepath.Join(tree, name))
-		if name == envStamp || s.files[name] == fileMark(info) || err == nil && os.SameFile(info, taken) {
+		if name == treeStampName || s.files[name] == fileMark(info) || err == nil && os.SameFile(info, taken) {
 			return os.Remove(path)
 		}
 		return nil

@@ -15,27 +15,27 @@ import (
 )
 
 // needQEMU skips a test on a host without QEMU, and returns what QEMU needs.
-func needQEMU(t *testing.T) *hermitEnv {
+func needQEMU(t *testing.T) *qemuFiles {
 	t.Helper()
-	env, err := findEnv(t.TempDir(), "")
+	qemu, err := findQEMUFiles(t.TempDir(), "")
 	needs(t, err == nil, fmt.Sprintf("QEMU (%v)", err))
-	return env
+	return qemu
 }
 
 func TestHostEnv(t *testing.T) {
-	env := needQEMU(t)
+	qemu := needQEMU(t)
 	var guests []string
-	for _, f := range env.Files {
+	for _, f := range qemu.Files {
 		guests = append(guests, f.Guest)
 	}
 	all := strings.Join(guests, "\n")
-	for _, want := range []string{env.QEMU, "/ld-linux", "/libc.so.6", "/libglib-2.0.so.0", "qboot.rom", "bios-256k.bin", "accel-tcg-x86_64.so"} {
+	for _, want := range []string{qemu.QEMU, "/ld-linux", "/libc.so.6", "/libglib-2.0.so.0", "qboot.rom", "bios-256k.bin", "accel-tcg-x86_64.so"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %s in\n%s", want, all)
 		}
 	}
 	for machine, not := range map[string]string{"microvm": "bios-256k.bin", "pc": "qboot.rom", "q35": "qboot.rom"} {
-		files, err := env.filesFor(&vmConfig{Machine: machine, Accel: "kvm"})
+		files, err := qemu.filesFor(&vmConfig{Machine: machine, Accel: "kvm"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,20 +45,20 @@ func TestHostEnv(t *testing.T) {
 			}
 		}
 	}
-	if _, err := (&hermitEnv{QEMU: "/q"}).filesFor(&vmConfig{Machine: "microvm"}); err == nil || !strings.Contains(err.Error(), "qboot.rom") {
+	if _, err := (&qemuFiles{QEMU: "/q"}).filesFor(&vmConfig{Machine: "microvm"}); err == nil || !strings.Contains(err.Error(), "qboot.rom") {
 		t.Error("missing firmware:", err)
 	}
 }
 
 func TestEnvCache(t *testing.T) {
 	root := t.TempDir()
-	first, err := findEnv(root, "")
+	first, err := findQEMUFiles(root, "")
 	if err != nil {
 		t.Skip(err)
 	}
-	cache := filepath.Join(root, envCacheName)
+	cache := filepath.Join(root, qemuCacheName)
 	start := time.Now()
-	again, err := findEnv(root, "")
+	again, err := findQEMUFiles(root, "")
 	if err != nil || len(again.Files) != len(first.Files) || again.LibPath != first.LibPath {
 		t.Fatal("from the cache:", again, err)
 	}
@@ -69,8 +69,8 @@ func TestEnvCache(t *testing.T) {
 		if err := os.WriteFile(cache, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if env, err := findEnv(root, ""); err != nil || env.QEMU != first.QEMU {
-			t.Error(name, env, err)
+		if qemu, err := findQEMUFiles(root, ""); err != nil || qemu.QEMU != first.QEMU {
+			t.Error(name, qemu, err)
 		}
 	}
 	if err := os.WriteFile(cache, nil, 0o600); err != nil {
@@ -79,8 +79,8 @@ func TestEnvCache(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if env, err := findEnv(root, ""); err != nil || len(env.Files) != len(first.Files) {
-				t.Error("twenty at once:", env, err)
+			if qemu, err := findQEMUFiles(root, ""); err != nil || len(qemu.Files) != len(first.Files) {
+				t.Error("twenty at once:", qemu, err)
 			}
 		})
 	}
@@ -101,24 +101,24 @@ func TestEnvCache(t *testing.T) {
 	if err := os.WriteFile(cache, bytes.Replace(text, []byte(sum), []byte("kept"), 1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if kept, err := findEnv(root, ""); err != nil || kept.Digest != "kept" || len(kept.Files) != len(first.Files) {
+	if kept, err := findQEMUFiles(root, ""); err != nil || kept.Digest != "kept" || len(kept.Files) != len(first.Files) {
 		t.Error("with a digest:", kept, err)
 	} else if sum, err := kept.digest(-1); sum != "kept" || err != nil {
 		t.Error("it was computed again:", sum, err)
 	}
 	// A state root that cannot be written costs time only.
-	if _, err := findEnv("/proc/nowhere", ""); err != nil {
+	if _, err := findQEMUFiles("/proc/nowhere", ""); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestTreeEnv(t *testing.T) {
 	dir := t.TempDir()
-	if env, err := treeEnv(dir); env != nil || err != nil {
-		t.Error("a tree without QEMU:", env, err)
+	if files, err := treeQEMUFiles(dir); files != nil || err != nil {
+		t.Error("a tree without QEMU:", files, err)
 	}
-	if env, err := treeEnv(dir + "/missing"); env != nil || err != nil {
-		t.Error("no tree:", env, err)
+	if files, err := treeQEMUFiles(dir + "/missing"); files != nil || err != nil {
+		t.Error("no tree:", files, err)
 	}
 	if err := os.MkdirAll(dir+"/usr/bin", 0o755); err != nil {
 		t.Fatal(err)
@@ -130,21 +130,21 @@ func TestTreeEnv(t *testing.T) {
 	if err := os.WriteFile(qemu, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := findEnv(dir, dir); err == nil || !strings.Contains(err.Error(), "not executable") {
+	if _, err := findQEMUFiles(dir, dir); err == nil || !strings.Contains(err.Error(), "not executable") {
 		t.Error("a QEMU that cannot run:", err)
 	}
 	if err := os.Chmod(qemu, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	env, err := findEnv(dir, dir)
+	files, err := findQEMUFiles(dir, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []envFile{{Guest: "/lib", Link: "usr/lib"}, {Host: dir + "/usr", Guest: "/usr", Dir: true}}
-	if env.QEMU != "/usr/bin/qemu-system-x86_64" || len(env.Files) != 2 || env.Files[0] != want[0] || env.Files[1] != want[1] {
-		t.Errorf("%+v", env)
+	want := []qemuFile{{Guest: "/lib", Link: "usr/lib"}, {Host: dir + "/usr", Guest: "/usr", Dir: true}}
+	if files.QEMU != "/usr/bin/qemu-system-x86_64" || len(files.Files) != 2 || files.Files[0] != want[0] || files.Files[1] != want[1] {
+		t.Errorf("%+v", files)
 	}
-	if _, err := env.filesFor(&vmConfig{Machine: "microvm"}); err != nil {
+	if _, err := files.filesFor(&vmConfig{Machine: "microvm"}); err != nil {
 		t.Error(err)
 	}
 }

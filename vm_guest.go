@@ -11,17 +11,17 @@ import (
 type guest struct {
 	app    *hermitApp
 	loader *hermitLoader // nil: the application boots by itself
-	env    *hermitEnv
+	qemu   *qemuFiles
 	vm     *vmConfig
 	share  *sharePlan // nil: the guest gets no files
 
 	uids, gids []specs.LinuxIDMapping // of the user namespace that it runs in
 
-	wish *templateWish // a template that start makes, nil: none
-	mark string        // where
-	from *savedGuest   // what it goes on from, nil: it boots
-	said string        // the line that it was in there
-	left leftOut       // variables that it does not get
+	request *templateRequest // a template that start makes, nil: none
+	mark    string           // where
+	from    *savedGuest      // what it goes on from, nil: it boots
+	said    string           // the line that it was in there
+	left    leftOut          // variables that it does not get
 }
 
 // hermitOptions is what operator and container say about guests.
@@ -36,8 +36,8 @@ func (g *guest) close() {
 	if g.loader != nil {
 		g.loader.file.Close()
 	}
-	if g.env != nil {
-		for _, f := range g.env.image {
+	if g.qemu != nil {
+		for _, f := range g.qemu.image {
 			unix.Close(f.fd)
 		}
 	}

@@ -30,7 +30,7 @@ type vmmJail struct {
 	qemu     string // its path in the jail
 	argv     []string
 	libPath  string
-	files    []envFile
+	files    []qemuFile
 	host     hostTrees   // where files are mounted from
 	image    []*jailFile // directories of the image, instead of most of these
 	app      jailFile

@@ -33,24 +33,24 @@ const (
 	probeLimit  = 10 * time.Second
 )
 
-// tryVM makes vm's machine with the environment's QEMU and ends it.
-func tryVM(env *hermitEnv, vm *vmConfig) error {
-	_, err := makeVM(env, vm)
+// tryVM makes vm's machine with that QEMU and ends it.
+func tryVM(qemu *qemuFiles, vm *vmConfig) error {
+	_, err := makeVM(qemu, vm)
 	return err
 }
 
 // makeVM is tryVM, and says in QEMU's words which features the machine's CPU lacks of those that were asked for.
-func makeVM(env *hermitEnv, vm *vmConfig) (lacks []string, err error) {
+func makeVM(qemu *qemuFiles, vm *vmConfig) (lacks []string, err error) {
 	probe := &hostCommand{
-		path: env.QEMU, args: []string{"-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio"},
-		env: []string{"LC_ALL=C"}, root: env.root, limit: probeLimit,
+		path: qemu.QEMU, args: []string{"-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio"},
+		env: []string{"LC_ALL=C"}, root: qemu.root, limit: probeLimit,
 		stdin: `{"execute":"qmp_capabilities"}` + "\n" + `{"execute":"quit"}` + "\n",
 	}
 	if vm.Machine == "microvm" {
 		probe.args = append(probe.args, "-bios", "qboot.rom")
 	}
-	if env.LibPath != "" {
-		probe.env = append(probe.env, "LD_LIBRARY_PATH="+env.LibPath)
+	if qemu.LibPath != "" {
+		probe.env = append(probe.env, "LD_LIBRARY_PATH="+qemu.LibPath)
 	}
 	r, err := probe.run()
 	switch {
@@ -63,7 +63,7 @@ func makeVM(env *hermitEnv, vm *vmConfig) (lacks []string, err error) {
 	if r.status.Exited() {
 		state = "exit status " + strconv.Itoa(r.status.ExitStatus())
 	}
-	return nil, fmt.Errorf("QEMU %s with -M %s -accel %s -cpu %s: %s: %s", env.QEMU, vm.Machine, vm.Accel, vm.CPU, state, lastLine(r.complaint))
+	return nil, fmt.Errorf("QEMU %s with -M %s -accel %s -cpu %s: %s: %s", qemu.QEMU, vm.Machine, vm.Accel, vm.CPU, state, lastLine(r.complaint))
 }
 
 // missingFeatures are QEMU's warnings of features that it leaves out: of each it names the bit of CPUID or of a register. It leaves
@@ -92,12 +92,12 @@ func lastLine(said []byte) string {
 }
 
 // keptCPU is the answer of an earlier time, "" if there is none, and where the next one is kept.
-func keptCPU(stateRoot string, env *hermitEnv, saved bool) (cache, key, cpu string) {
+func keptCPU(stateRoot string, qemu *qemuFiles, saved bool) (cache, key, cpu string) {
 	cache = filepath.Join(stateRoot, kvmCPUCache)
 	if saved {
 		cache = filepath.Join(stateRoot, kvmCPUSaved)
 	}
-	key = probeKey(env)
+	key = probeKey(qemu)
 	if text, err := readFile(cache, 4096); err == nil {
 		if k, kept, found := strings.Cut(string(text), "\n"); found && k == key {
 			cpu = kept
@@ -106,14 +106,14 @@ func keptCPU(stateRoot string, env *hermitEnv, saved bool) (cache, key, cpu stri
 	return cache, key, cpu
 }
 
-// kvmCPU is the first CPU of the ladder that the environment's QEMU makes here as it is asked for. If there is none, it is the last
+// kvmCPU is the first CPU of the ladder that QEMU makes here as it is asked for. If there is none, it is the last
 // one that QEMU makes at all. saved says that the machine's state is to be kept.
-func kvmCPU(stateRoot string, env *hermitEnv, machine string, saved bool) (string, error) {
+func kvmCPU(stateRoot string, qemu *qemuFiles, machine string, saved bool) (string, error) {
 	ladder := kvmLadder
 	if saved {
 		ladder = kvmSaved
 	}
-	cache, key, cpu := keptCPU(stateRoot, env, saved)
+	cache, key, cpu := keptCPU(stateRoot, qemu, saved)
 	if cpu != "" {
 		return cpu, nil
 	}
@@ -123,7 +123,7 @@ func kvmCPU(stateRoot string, env *hermitEnv, machine string, saved bool) (strin
 		if strings.Contains(lacked, ".invtsc ") && strings.Contains(cpu, "+invtsc") {
 			continue
 		}
-		lacks, err := makeVM(env, &vmConfig{Machine: machine, Accel: "kvm", CPU: cpu})
+		lacks, err := makeVM(qemu, &vmConfig{Machine: machine, Accel: "kvm", CPU: cpu})
 		if errs = errors.Join(errs, err); err != nil {
 			continue
 		}
@@ -143,9 +143,9 @@ func kvmCPU(stateRoot string, env *hermitEnv, machine string, saved bool) (strin
 
 // probeKey is what an answer holds for: this QEMU on this kernel and processor. The number at its beginning is another one whenever an
 // earlier runh may have kept an answer that this one would not give.
-func probeKey(env *hermitEnv) string {
+func probeKey(qemu *qemuFiles) string {
 	var st unix.Stat_t
-	unix.Stat(filepath.Join(env.root, env.QEMU), &st)
+	unix.Stat(filepath.Join(qemu.root, qemu.QEMU), &st)
 	var u unix.Utsname
 	unix.Uname(&u)
 	info, _ := readSome("/proc/cpuinfo", 4096)
@@ -155,7 +155,7 @@ func probeKey(env *hermitEnv) string {
 			cpu = append(cpu, strings.TrimSpace(value))
 		}
 	}
-	return fmt.Sprint("runh/2 ", env.root, env.QEMU, st.Ino, st.Size, st.Mtim, unix.ByteSliceToString(u.Release[:]), cpu)
+	return fmt.Sprint("runh/2 ", qemu.root, qemu.QEMU, st.Ino, st.Size, st.Mtim, unix.ByteSliceToString(u.Release[:]), cpu)
 }
 
 var cpuIdentity = map[string]bool{"cpu family": true, "model": true, "stepping": true, "microcode": true}

@@ -13,7 +13,7 @@ const (
 
 // fakeQEMU is a script that ends as a QEMU does whose CPU is one of works, and counts how often it is asked. lacks are patterns of a CPU
 // and the warnings that come with it.
-func fakeQEMU(t *testing.T, works string, lacks ...[2]string) (env *hermitEnv, asked func() int) {
+func fakeQEMU(t *testing.T, works string, lacks ...[2]string) (qemu *qemuFiles, asked func() int) {
 	t.Helper()
 	dir := t.TempDir()
 	script := `#!/bin/sh
@@ -31,7 +31,7 @@ exit 134
 	if err := os.WriteFile(dir+"/qemu", []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return &hermitEnv{QEMU: dir + "/qemu"}, func() int {
+	return &qemuFiles{QEMU: dir + "/qemu"}, func() int {
 		text, _ := os.ReadFile(dir + "/asked")
 		return strings.Count(string(text), "asked")
 	}
@@ -40,10 +40,10 @@ exit 134
 // The first CPU with which QEMU starts is taken, and QEMU is not asked again until it is another one.
 func TestKVMLadder(t *testing.T) {
 	for i, want := range kvmLadder {
-		env, asked := fakeQEMU(t, `"`+want+`"`)
+		qemu, asked := fakeQEMU(t, `"`+want+`"`)
 		root := t.TempDir()
 		for range 2 {
-			if cpu, err := kvmCPU(root, env, "microvm", false); cpu != want || err != nil {
+			if cpu, err := kvmCPU(root, qemu, "microvm", false); cpu != want || err != nil {
 				t.Errorf("%q, %v, want %q", cpu, err, want)
 			}
 		}
@@ -55,10 +55,10 @@ func TestKVMLadder(t *testing.T) {
 			t.Errorf("another QEMU: %q, %v", cpu, err)
 		}
 	}
-	env, asked := fakeQEMU(t, "nothing")
+	qemu, asked := fakeQEMU(t, "nothing")
 	root := t.TempDir()
 	for n := range 2 { // a failure is not kept
-		_, err := kvmCPU(root, env, "microvm", false)
+		_, err := kvmCPU(root, qemu, "microvm", false)
 		if err == nil || !strings.Contains(err.Error(), "KVM does not work with any CPU") || !strings.Contains(err.Error(), "qemu: assertion failed") || strings.Contains(err.Error(), "\n") {
 			t.Error(err)
 		}
@@ -69,15 +69,15 @@ func TestKVMLadder(t *testing.T) {
 	if err := os.WriteFile(root+"/"+kvmCPUCache, []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env, _ = fakeQEMU(t, "max")
-	if cpu, err := kvmCPU(root, env, "microvm", false); cpu != "max" {
+	qemu, _ = fakeQEMU(t, "max")
+	if cpu, err := kvmCPU(root, qemu, "microvm", false); cpu != "max" {
 		t.Error(cpu, err)
 	}
 	// A machine that is to be saved has no invtsc, also where that would work; both answers are kept.
-	env, asked = fakeQEMU(t, "*")
+	qemu, asked = fakeQEMU(t, "*")
 	for range 2 {
 		for saved, want := range map[bool]string{false: kvmLadder[0], true: "host"} {
-			if cpu, err := kvmCPU(root, env, "microvm", saved); cpu != want || err != nil {
+			if cpu, err := kvmCPU(root, qemu, "microvm", saved); cpu != want || err != nil {
 				t.Errorf("saved %v: %q, %v, want %q", saved, cpu, err, want)
 			}
 		}
@@ -104,14 +104,14 @@ func TestKVMLadderLacks(t *testing.T) {
 		{"all that QEMU makes lacks something", "host", [][2]string{{"*", lacksXsaves}}, "host", len(kvmLadder)},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			env, asked := fakeQEMU(t, x.works, x.lacks...)
+			qemu, asked := fakeQEMU(t, x.works, x.lacks...)
 			root := t.TempDir()
-			old := strings.Replace(probeKey(env), "runh/2", "runh/1", 1) + "\n" + first
+			old := strings.Replace(probeKey(qemu), "runh/2", "runh/1", 1) + "\n" + first
 			if err := os.WriteFile(root+"/"+kvmCPUCache, []byte(old), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 {
-				if cpu, err := kvmCPU(root, env, "microvm", false); cpu != x.want || err != nil {
+				if cpu, err := kvmCPU(root, qemu, "microvm", false); cpu != x.want || err != nil {
 					t.Errorf("%q, %v, want %q", cpu, err, x.want)
 				}
 			}
@@ -124,20 +124,20 @@ func TestKVMLadderLacks(t *testing.T) {
 
 // The real QEMU makes each machine.
 func TestTryVM(t *testing.T) {
-	env := needQEMU(t)
+	qemu := needQEMU(t)
 	for _, machine := range []string{"microvm", "pc", "q35"} {
-		if err := tryVM(env, &vmConfig{Machine: machine, Accel: "tcg", CPU: "max"}); err != nil {
+		if err := tryVM(qemu, &vmConfig{Machine: machine, Accel: "tcg", CPU: "max"}); err != nil {
 			t.Error(err)
 		}
 	}
 	// What a CPU lacks it says in the words that are looked for, and makes the machine all the same.
 	for cpu, want := range map[string]string{"max": "", "max,+avx512f": ".avx512f [bit 16]", "qemu64,+ibrs-all": ".ibrs-all [bit 1]"} {
-		lacks, err := makeVM(env, &vmConfig{Machine: "pc", Accel: "tcg", CPU: cpu})
+		lacks, err := makeVM(qemu, &vmConfig{Machine: "pc", Accel: "tcg", CPU: cpu})
 		if text := strings.Join(lacks, "\n"); err != nil || !strings.HasSuffix(text, want) || want == "" && text != "" {
 			t.Errorf("%s lacks %q, %v; want %q", cpu, lacks, err, want)
 		}
 	}
-	if err := tryVM(env, &vmConfig{Machine: "pc", Accel: "tcg", CPU: "nosuch"}); err == nil || !strings.Contains(err.Error(), "nosuch") {
+	if err := tryVM(qemu, &vmConfig{Machine: "pc", Accel: "tcg", CPU: "nosuch"}); err == nil || !strings.Contains(err.Error(), "nosuch") {
 		t.Error(err)
 	}
 }

@@ -35,7 +35,7 @@ var errSharedState = errors.New("a machine that shares files with its container 
 
 // sharePlan is what a guest gets of its container's files.
 type sharePlan struct {
-	daemon  *shareEnv
+	daemon  *shareFiles
 	tag     string
 	rootfs  bool
 	volumes []volume // at their own paths; without any the whole share is the rootfs

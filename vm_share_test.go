@@ -37,7 +37,7 @@ func TestSharePlan(t *testing.T) {
 		{"rootfs and volumes, old", true, false, all, "root", "tree", "", 0},
 		{"nothing that has a place", false, true, []volume{{"/tmp/x", true}, {"/top", false}}, "root", "tree", "", 2},
 	} {
-		s := &sharePlan{daemon: &shareEnv{}, tag: "root", rootfs: tt.rootfs}
+		s := &sharePlan{daemon: &shareFiles{}, tag: "root", rootfs: tt.rootfs}
 		warnings := 0
 		s.place(tt.volumes, tt.ownPaths, func(string, ...any) { warnings++ })
 		var parts []string
@@ -51,7 +51,7 @@ func TestSharePlan(t *testing.T) {
 }
 
 func TestVirtiofsdArgs(t *testing.T) {
-	s := &sharePlan{daemon: &shareEnv{}, tag: "root", rootfs: true}
+	s := &sharePlan{daemon: &shareFiles{}, tag: "root", rootfs: true}
 	if got := strings.Join(s.virtiofsdArgs(), " "); got != "--fd=3 --rlimit-nofile=0 -o source=/tree,sandbox=chroot,log_level=err,modcaps=-mknod:-setfcap" {
 		t.Error(got)
 	}
