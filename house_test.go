@@ -18,6 +18,7 @@ import (
 	"go/types"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -190,5 +191,40 @@ func TestHouseMap(t *testing.T) {
 	}
 	if !slices.Equal(rows, want) {
 		t.Errorf("the code map has\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A test through the binary is known by its file's name: `go test -short` leaves it out, and a contributor knows what it needs.
+func TestBlackBoxFiles(t *testing.T) {
+	t.Parallel()
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	uses := regexp.MustCompile(`\b(newRT|newHermit|newTemplates|rtBinary)\(`)
+	for _, entry := range entries {
+		name := entry.Name()
+		if !strings.HasSuffix(name, "_test.go") || slices.Contains([]string{"runtime", "engine", "docs", "packaging"}, housePrefix(name)) {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := uses.Find(text); found != nil && name != "house_test.go" {
+			t.Errorf("%s uses %s: such a test belongs into a file runtime_*_test.go", name, found)
+		}
+	}
+}
+
+// ARCHITECTURE.md can be read in one sitting.
+func TestArchitectureLength(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(text, []byte("\n")); n > 250 {
+		t.Errorf("%d lines: at most 250", n)
 	}
 }

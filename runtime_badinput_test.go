@@ -213,3 +213,17 @@ func TestIntelRdt(t *testing.T) {
 		r.bundle([]string{"true"}, rdt(name)).tryCreate().fails(fmt.Sprintf("linux.intelRdt.closID is %q: it must be the name of a group of resctrl", name))
 	}
 }
+
+// A word that is not known names the one that was meant, and help and version have a page of their own.
+func TestUnknownWords(t *testing.T) {
+	r := newRT(t)
+	r.do("run", "--bundel", ".", "c").fails("unknown flag \"--bundel\" (did you mean --bundle?)")
+	r.do("lsit").fails("unknown command \"lsit\" (did you mean list?)")
+	r.do("help", "lsit").fails("No help topic for 'lsit': unknown command \"lsit\" (did you mean list?)")
+	r.do("lsit", "-h").fails("No help topic for 'lsit'")
+	for _, name := range []string{"help", "version"} {
+		if out := r.do("help", name).ok().out; !strings.HasPrefix(out, "NAME:\n   runh "+name+" ") {
+			t.Errorf("help %s: %q", name, out)
+		}
+	}
+}
