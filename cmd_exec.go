@@ -145,52 +145,21 @@ func (e *execution) checkTerminal() error {
 
 // launch starts the process and returns when its execve has happened.
 func (e *execution) launch(c *container) error {
-	pidfd, err := unix.PidfdOpen(c.Pid, 0)
-	if err != nil || !c.alive() {
-		return errNotRunning
-	}
-	defer unix.Close(pidfd)
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	in, err := e.openTarget(c)
+	defer in.close()
 	if err != nil {
-		return fmt.Errorf("open the container's root: %w", err)
+		return err
 	}
-	defer unix.Close(root)
 	p := e.plan.process
-	env := withHome(root, p.Env, p.User.UID)
+	env := withHome(in.root, p.Env, p.User.UID)
 	if e.hook != nil {
 		env = hookEnv(e.hook, env)
 	}
-	exe, err := lookExecutable(root, e.file(), p.Cwd, p.Env)
+	exe, err := lookExecutable(in.root, in.file, p.Cwd, p.Env)
 	if err != nil {
 		return e.startError(err)
 	}
 	unix.Close(exe.file)
-	group := openCgroup(c.Cgroup)
-	if len(e.opts.cgroup) == 0 {
-		group = group.besideInit(c.Pid)
-	} else if group, err = group.below(e.opts.cgroup); err != nil {
-		return err
-	}
-	flags, err := joinFlags(c.Pid)
-	if err != nil {
-		return err
-	}
-	tasks, err := group.joinFDs()
-	if err != nil {
-		return err
-	}
-	more, err := c.Rdt.openTasks()
-	tasks = append(tasks, more...)
-	for _, t := range tasks {
-		defer t.Close()
-	}
-	if err != nil {
-		return err
-	}
-	in := &execTarget{pid: c.Pid, pidfd: pidfd, root: root, flags: flags, group: group, file: e.file(), preserve: e.opts.preserveFds}
-	for _, t := range tasks {
-		in.tasks = append(in.tasks, int(t.Fd()))
-	}
 	if e.program, err = newProgram(thisHost(), e.stdio[0], e.stdio[1], e.stdio[2]); err != nil {
 		return err
 	}
@@ -215,13 +184,49 @@ func (e *execution) launch(c *container) error {
 		}
 		e.session.close()
 	}()
-	e.session, err = startSession(e.program, c.signals, birth{0, group, p.OOMScoreAdj, e.warnf})
+	e.session, err = startSession(e.program, c.signals, birth{0, in.group, p.OOMScoreAdj, e.warnf})
 	if err != nil {
 		return err
 	}
-	err = e.accompany(c, group)
+	err = e.accompany(c, in.group)
 	started = err == nil
 	return err
+}
+
+// openTarget opens what the program needs of the container, which close closes.
+func (e *execution) openTarget(c *container) (in *execTarget, err error) {
+	in = &execTarget{pid: c.Pid, pidfd: -1, root: -1, file: e.file(), preserve: e.opts.preserveFds, group: openCgroup(c.Cgroup)}
+	if in.pidfd, err = unix.PidfdOpen(c.Pid, 0); err != nil || !c.alive() {
+		return in, errNotRunning
+	}
+	if in.root, err = unix.Open(fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return in, fmt.Errorf("open the container's root: %w", err)
+	}
+	if len(e.opts.cgroup) == 0 {
+		in.group = in.group.besideInit(c.Pid)
+	} else if in.group, err = in.group.below(e.opts.cgroup); err != nil {
+		return in, err
+	}
+	if in.flags, err = joinFlags(c.Pid); err != nil {
+		return in, err
+	}
+	if in.files, err = in.group.joinFDs(); err != nil {
+		return in, err
+	}
+	more, err := c.Rdt.openTasks()
+	in.files = append(in.files, more...)
+	for _, t := range in.files {
+		in.tasks = append(in.tasks, int(t.Fd()))
+	}
+	return in, err
+}
+
+func (in *execTarget) close() {
+	unix.Close(in.pidfd)
+	unix.Close(in.root)
+	for _, f := range in.files {
+		f.Close()
+	}
 }
 
 // accompany is the parent's side of launch once the process runs its program.

@@ -4,6 +4,8 @@
 package main
 
 import (
+	"os"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +16,8 @@ type execTarget struct {
 	root       int // the init's
 	flags      uint64
 	group      *cgroup
-	tasks      []int // files of v1 hierarchies, and of resctrl
+	tasks      []int      // files of v1 hierarchies, and of resctrl
+	files      []*os.File // those files, which keep the descriptors open
 
 	file     string // the program, as it was asked for
 	preserve int    // how many descriptors of the caller's it is to have
