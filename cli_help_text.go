@@ -346,17 +346,23 @@ flags:
   --lazy-pages                  for Linux containers only
 `
 
-const helpEnv = `runh env [build [DIR] | check] - the files that QEMU runs from
+const helpEnv = `runh env [build [flags] [DIR] | check] - the files that QEMU runs from
 
-  # runh env                        what would be used, file by file
-  # runh env check                  is all of it there
-  # runh env build                  copy it into a tree, <root>/hermit
-  # runh env build /opt/hermit-env  or anywhere, for --hermit-env
+  # runh env                              what would be used, and why
+  # runh env check                        is all of it there
+  # runh env build                        copy the host's QEMU to <root>/hermit
+  # runh env build /opt/hermit-env        or anywhere, for --hermit-env
+  # runh env build --from build/qemu      copy a tree of make qemu
 
-That tree is then used. Without one QEMU runs from the host's own files, mounted
-one by one. After an upgrade of the host's QEMU the next container builds it
-again. What you add to the tree or change in it stays. A directory that is not
-empty and not such a tree is left untouched.
+That tree is then used. Without one QEMU runs from /usr/lib/runh/qemu, the tree
+of the package runh-qemu, and without that from the host's own files, mounted
+one by one. After an upgrade of the host's QEMU the next container builds a copy
+of it again; a copy of make qemu's tree stays as it is. What you add to the tree
+or change in it stays. A directory that is not empty and not such a tree is left
+untouched.
+
+flags:
+  --from DIR            a tree of make qemu, instead of the host's QEMU
 `
 
 const helpCheck = `runh check - say whether this host can run Hermit containers

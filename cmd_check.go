@@ -109,18 +109,14 @@ func checkQEMU(g *globals, dir string) finding {
 	f := finding{what: "qemu", answer: qemu.QEMU}
 	defer qemu.unlock()
 	if qemu.root != "" {
-		f.answer += " in " + qemu.root
+		f.answer += " in " + strings.TrimPrefix(qemu.from(), "the tree ")
 	} else if out, err := outputOf(qemu.QEMU, "--version"); err == nil {
 		first, _, _ := bytes.Cut(out, []byte("\n"))
 		f.answer += ", " + string(first)
 	}
-	for _, machine := range []string{"microvm", "pc"} {
-		vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: defaultCPU("tcg")}
-		_, err := qemu.filesFor(vm)
-		if err == nil {
-			err = tryVM(qemu, vm)
-		}
-		if err != nil {
+	f.advice = qemu.passed
+	for _, machine := range qemu.machines() {
+		if err := tryMachine(qemu, machine); err != nil {
 			f.advice = err.Error()
 		}
 	}
@@ -207,7 +203,7 @@ func checkVirtiofsd(g *globals, dir string) finding {
 	f := finding{what: "virtiofsd", answer: "none"}
 	qemu, err := findQEMUFiles(g.root, dir)
 	defer qemu.unlock()
-	if err == nil && qemu.Virtiofsd != nil {
+	if err == nil && qemu.virtiofsd() != nil {
 		f.answer = qemu.Virtiofsd.String()
 		if qemu.Virtiofsd.Rust {
 			return f

@@ -244,7 +244,7 @@ func (c *createPlan) pickKVM(g *guest) (works bool, err error) {
 	switch {
 	case firstWord(settings.cpu, config.cpu) != "":
 		return true, nil
-	case len(g.qemu.image) > 0 || g.qemu.root != "": // nobody asks the image's programs; and a tree has no /dev/kvm before the jail
+	case len(g.qemu.image) > 0 || g.qemu.root != "" && g.qemu.built == "": // nobody asks the image's programs; and a tree has no /dev/kvm before the jail
 		if saved {
 			g.vm.CPU = "host,-arch-capabilities"
 		}

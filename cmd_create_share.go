@@ -26,10 +26,7 @@ func (c *createPlan) planShare(o *hermitOptions, app *hermitApp, qemu *qemuFiles
 	if home = home && found; mode == "auto" && len(volumes) == 0 && !home {
 		return nil, nil // an application without files misses none, whatever lies in its image
 	}
-	if len(qemu.image) > 0 { // the image may bring QEMU, and only that
-		qemu.Virtiofsd = hostVirtiofsd()
-	}
-	s := &sharePlan{daemon: qemu.Virtiofsd, tag: "root", rootfs: mode == "rootfs"}
+	s := &sharePlan{daemon: qemu.virtiofsd(), tag: "root", rootfs: mode == "rootfs"}
 	problem := ""
 	switch {
 	case s.daemon == nil:

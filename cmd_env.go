@@ -15,9 +15,13 @@ import (
 )
 
 func cmdEnv(g *globals, args []string) error {
-	words, err := parseFlags(nil, args, false)
+	source := ""
+	words, err := parseFlags([]flagDef{{"from", "", &source}}, args, false)
 	if err != nil {
 		return err
+	}
+	if source != "" && (len(words) == 0 || words[0] != "build") {
+		return errors.New("--from belongs to runh env build")
 	}
 	if len(words) == 0 {
 		return showQEMUFiles(g)
@@ -36,7 +40,7 @@ func cmdEnv(g *globals, args []string) error {
 		if dir == "" {
 			return errors.New("the directory is \"\": name a new or empty one")
 		}
-		return buildTree(g, dir)
+		return buildTree(g, source, dir)
 	case "check":
 		if err := noWords(rest); err != nil {
 			return err
@@ -55,12 +59,7 @@ func showQEMUFiles(g *globals) error {
 	}
 	var b strings.Builder
 	defer qemu.unlock()
-	from := "the host's files, mounted one by one"
-	if qemu.root != "" {
-		from = "the tree " + qemu.root
-	}
-	fmt.Fprintf(&b, "qemu   %s\nfrom   %s\n", qemu.QEMU, from)
-	fmt.Fprintf(&b, "files  %s\n", qemu.Virtiofsd)
+	fmt.Fprintf(&b, "qemu   %s\nfrom   %s\nfiles  %s\n", qemu.QEMU, qemu.from(), qemu.virtiofsd())
 	var total int64
 	for _, f := range qemu.allFiles() {
 		switch {
@@ -92,16 +91,12 @@ func tryQEMUFiles(g *globals) error {
 		return err
 	}
 	defer qemu.unlock()
-	for _, machine := range []string{"microvm", "pc", "q35"} {
-		vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: defaultCPU("tcg")}
-		if _, err := qemu.filesFor(vm); err != nil {
-			return err
-		}
-		if err := tryVM(qemu, vm); err != nil {
+	for _, machine := range qemu.machines() {
+		if err := tryMachine(qemu, machine); err != nil {
 			return err
 		}
 	}
-	return printOut("ok     " + qemu.QEMU + ": microvm, pc, q35\n")
+	return printOut("ok     " + qemu.QEMU + ": " + strings.Join(qemu.machines(), ", ") + "\n")
 }
 
 // configuredTree is the directory that run would look in.
@@ -122,10 +117,10 @@ func commandQEMUFiles(g *globals) (*qemuFiles, error) {
 	return findQEMUFiles(g.root, dir)
 }
 
-// buildTree copies the host's QEMU, and what it needs, into a tree. One of runh's that is there is replaced, as soon
-// as no container starts from it; all else that is there is left as it is.
-func buildTree(g *globals, dir string) error {
-	qemu, err := findQEMUFiles(g.root, "")
+// buildTree copies the host's QEMU, and what it needs, into a tree, or the files of source, a tree of make qemu. One of
+// runh's that is there is replaced, as soon as no container starts from it; all else that is there is left as it is.
+func buildTree(g *globals, source, dir string) error {
+	qemu, of, err := envToCopy(g, source)
 	if err != nil {
 		return err
 	}
@@ -148,11 +143,37 @@ func buildTree(g *globals, dir string) error {
 			return err
 		}
 	}
-	total, err := replaceTree(dir, qemu, stamp)
+	total, err := replaceTree(dir, qemu, of, stamp)
 	if err != nil {
 		return err
 	}
 	return printOut(fmt.Sprintf("%s: %d files, %d.%d MB\n", dir, len(qemu.allFiles()), total/1e6, total%1e6/1e5))
+}
+
+// envToCopy is the environment that buildTree copies, and what the copy's stamp says of it.
+func envToCopy(g *globals, source string) (*qemuFiles, *treeStamp, error) {
+	if source == "" {
+		files, err := lookOnHost("", func(qemu string) (*qemuFiles, error) { return qemuFilesOf(g.root, qemu) })
+		if err != nil {
+			return nil, nil, err
+		}
+		of, err := stampOf(files)
+		return files, of, err
+	}
+	files, of, err := wholeTree(source)
+	if err != nil {
+		return nil, nil, err
+	}
+	if digest, err := files.digest(-1); err != nil {
+		return nil, nil, err
+	} else if digest != of.key {
+		return nil, nil, fmt.Errorf("%s is damaged: the digest of its %s is not the stamp's", source, files.QEMU)
+	}
+	files.Files = nil
+	for path := range of.files {
+		files.Files = append(files.Files, qemuFile{Host: filepath.Join(source, path), Guest: "/" + path})
+	}
+	return files, of, nil
 }
 
 // replaceable returns the stamp of a directory that may be replaced; an empty one has an empty stamp.

@@ -34,6 +34,7 @@ type explanation struct {
 	BootArgs string   `json:"bootArgs,omitempty"`
 	Dropped  []string `json:"droppedVariables,omitempty"` // for which the kernel's command line has no room
 	VMM      string   `json:"vmm,omitempty"`              // whose QEMU it is: "host" or "image"
+	VMMFrom  string   `json:"vmmFrom,omitempty"`          // the files that it runs from
 	QEMU     []string `json:"qemu,omitempty"`
 	NoEffect []string `json:"withoutEffect,omitempty"` // fields of config.json
 	Others   []string `json:"forOthers,omitempty"`     // annotations for other containers of the pod
@@ -145,6 +146,7 @@ func explain(g *globals, bundle string) (*explanation, error) {
 	if e.VMM = "host"; len(guest.qemu.image) > 0 {
 		e.VMM = "image"
 	}
+	e.VMMFrom = guest.qemu.from()
 	e.Share = guest.share.String()
 	e.Stdin = "the serial line; the guest does not learn where it ends"
 	if reads, err := guest.app.readsSerial(); err != nil {
@@ -255,9 +257,7 @@ func (e *explanation) text() string {
 	}
 	var words strings.Builder
 	addShellWords(&words, e.QEMU...)
-	if e.VMM == "image" {
-		line("vmm", "the image's own QEMU")
-	}
+	line("vmm", "QEMU from %s", e.VMMFrom)
 	line("qemu", "%s", words.String())
 	return b.String()
 }

@@ -77,7 +77,7 @@ func TestMakeDeb(t *testing.T) {
 	for i := range packages {
 		out := filepath.Join(r.dir, "out"+string(rune('0'+i)))
 		r.must(os.Mkdir(out, 0o755))
-		r.script("deb.sh", "OUT="+out)
+		r.script("deb.sh", "OUT="+out, "QEMU="+r.dir+"/none")
 		packages[i] = rtRead(t, out+"/runh_"+release+"_amd64.deb")
 	}
 	if packages[0] == "" || packages[0] != packages[1] {
@@ -94,6 +94,37 @@ func TestMakeDeb(t *testing.T) {
 	out, err := exec.Command("dpkg-deb", "-I", deb, "conffiles").CombinedOutput()
 	if err != nil || string(out) != "/etc/runh/config.toml\n" {
 		t.Errorf("conffiles: %v: %q", err, out)
+	}
+}
+
+// The second package is the tree of make qemu, whole and where runh looks for it.
+func TestMakeDebQEMU(t *testing.T) {
+	tree := rtQEMUTree(t)
+	r := newRT(t)
+	r.onlyRunh("its own scripts")
+	var packages [2]string
+	for i := range packages {
+		out := filepath.Join(r.dir, "out"+string(rune('0'+i)))
+		r.must(os.Mkdir(out, 0o755))
+		r.script("deb.sh", "OUT="+out, "QEMU="+tree)
+		found, err := filepath.Glob(out + "/runh-qemu_*_amd64.deb")
+		if err != nil || len(found) != 1 {
+			t.Fatalf("packages %q, %v", found, err)
+		}
+		packages[i] = found[0]
+	}
+	if rtRead(t, packages[0]) != rtRead(t, packages[1]) {
+		t.Error("two packages of the same tree differ")
+	}
+	to := r.dir + "/to"
+	if out, err := exec.Command("dpkg-deb", "-x", packages[0], to).CombinedOutput(); err != nil {
+		t.Fatalf("dpkg-deb -x: %v: %s", err, out)
+	}
+	if _, _, err := wholeTree(to + packagedTree); err != nil {
+		t.Error(err)
+	}
+	if size := len(rtRead(t, packages[0])); size > 4e6 {
+		t.Errorf("the package has %d bytes", size)
 	}
 }
 

@@ -324,6 +324,13 @@ func tracedCalls(t *testing.T, trace string) (list []struct {
 // Every system call that QEMU makes, from its start to its end, passes the filter with its arguments, or QEMU is known to do without it.
 func TestVMMSystemCalls(t *testing.T) {
 	qemu := needQEMU(t)
+	t.Run("of the host", func(t *testing.T) { testVMMSystemCalls(t, qemu.QEMU) })
+	if os.Getenv("RUNH_TEST_BUILT") == "" { // a machine has no tree
+		t.Run("of make qemu", func(t *testing.T) { testVMMSystemCalls(t, rtQEMUTree(t)+"/usr/bin/qemu-system-x86_64") })
+	}
+}
+
+func testVMMSystemCalls(t *testing.T, qemu string) {
 	dir, err := rtGuest()
 	if err != nil {
 		t.Fatal(err)
@@ -372,7 +379,7 @@ func TestVMMSystemCalls(t *testing.T) {
 			ours, theirs := os.NewFile(uintptr(pair[0]), ""), os.NewFile(uintptr(pair[1]), "")
 			defer ours.Close()
 			trace := t.TempDir() + "/trace"
-			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "raw=all", "-e", "signal=none", "-o", trace, qemu.QEMU}, argv...)...)
+			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-e", "raw=all", "-e", "signal=none", "-o", trace, qemu}, argv...)...)
 			cmd.ExtraFiles = []*os.File{theirs}
 			if vm.usesTap() {
 				tap := tapInNowhere(t)

@@ -169,7 +169,7 @@ func rtHermitEnv() string { return os.Getenv("RUNH_TEST_HERMIT_ENV") }
 func rtVirtiofsd() *shareFiles {
 	if dir := rtHermitEnv(); dir != "" {
 		if qemu, err := treeQEMUFiles(dir); err == nil && qemu != nil {
-			return qemu.Virtiofsd
+			return qemu.virtiofsd()
 		}
 		return nil
 	}
@@ -194,6 +194,10 @@ func TestHermitOtherEnvironments(t *testing.T) {
 	const files = "^TestDockerDropIn$|^TestShare(Rootfs|Volumes|Home|ReadOnly|Hostile|Jail|Ends|Twenty|Memory|Refused|Users)"
 	for _, x := range []struct{ name, dir, tests string }{
 		{"virtiofsd in Rust", own, files},
+		{
+			"make qemu", rtQEMUTree(t),
+			"^TestHermit(Run|ExitCodes|Arguments|Output|Binary|Stdin|Signals|Lifecycle|Pause|PowerButton|MemoryLimit|LoaderVersions|Jail|Breakout)|^TestNetwork(Ports|Restart|User)|^TestCheckpoint(Counter|Time)|^TestTemplate(Key|Time)|^TestShare(Rootfs|Volumes)",
+		},
 		{
 			"Debian testing", filepath.Dir(filepath.Dir(filepath.Dir(realHermit(t, "testing/usr/bin/qemu-system-x86_64")))),
 			files + "|^TestRealHermit|^TestHermit(Run|ExitCodes|Arguments|Output|Stdin|Signals|Lifecycle|Pause|PowerButton|MemoryLimit|LoaderVersions)",

@@ -1,5 +1,5 @@
-// The files that QEMU runs from: either a tree that the operator unpacked (--hermit-env, with a QEMU
-// in it), or the host's own QEMU with exactly the files it opens.
+// The files that QEMU runs from: a tree that the operator unpacked (--hermit-env, with a QEMU in it), the
+// tree of the package runh-qemu, or the host's own QEMU with exactly the files it opens.
 //
 // Contract: nothing of an image is looked at; the result says which files of the host appear where in
 // QEMU's jail, all of them read-only, and no others. What was found out about the host's QEMU is kept:
@@ -27,8 +27,10 @@ type qemuFiles struct {
 	Virtiofsd *shareFiles `json:"virtiofsd,omitempty"` // nil: there is none
 	Digest    string      `json:"digest,omitempty"`    // of QEMU's program, "" as long as nobody has asked
 
-	root string // the tree that QEMU and Files are in, "" for the host's own
-	lock int    // on that tree, while a container starts: vm_files_lock.go
+	root   string // the tree that QEMU and Files are in, "" for the host's own
+	built  string // the QEMU that make qemu built the tree of, "" for any other tree
+	lock   int    // on that tree, while a container starts: vm_files_lock.go
+	passed string // why the package's tree is not used although it exists
 
 	image []*jailFile // directories of the image, opened, if its own QEMU is to run
 
@@ -62,29 +64,82 @@ func findQEMUFiles(stateRoot, dir string) (*qemuFiles, error) {
 		func(qemu string) (*qemuFiles, error) { return qemuFilesOf(stateRoot, qemu) })
 }
 
-// lookForQEMUFiles is the order in which QEMU is looked for: in a tree, then on the host.
+// packagedTree is where the package runh-qemu has its tree.
+const packagedTree = "/usr/lib/runh/qemu"
+
+// microvmOnly is the end of the name of a QEMU that has no other machine worth having: Debian's and Ubuntu's.
+const microvmOnly = "-microvm"
+
+// hostQEMUs are where distributions have QEMU.
+var hostQEMUs = [...]string{
+	"/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/qemu-system-x86_64" + microvmOnly,
+}
+
+// lookForQEMUFiles is the order in which QEMU is looked for: in the operator's tree, in the package's, then on the host. A package's
+// tree that is damaged does not keep guests from running.
 func lookForQEMUFiles(dir string, inTree, ofQEMU func(string) (*qemuFiles, error)) (*qemuFiles, error) {
+	where, passed := "", ""
 	if dir != "" {
-		if files, err := inTree(dir); files != nil || err != nil {
-			return files, err
+		if qemu, err := inTree(dir); qemu != nil || err != nil {
+			return qemu, err
 		}
+		where = dir + " and "
 	}
-	names := []string{"/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"}
-	for _, qemu := range names {
+	if _, err := os.Lstat(packagedTree); err == nil {
+		qemu, _, err := wholeTree(packagedTree)
+		if err == nil {
+			return qemu, nil
+		}
+		where, passed = where+err.Error()+"; ", err.Error()
+	}
+	qemu, err := lookOnHost(where, ofQEMU)
+	if err == nil {
+		qemu.passed = passed
+	}
+	return qemu, err
+}
+
+// lookOnHost is the last part of it; where says where else there is no QEMU.
+func lookOnHost(where string, ofQEMU func(string) (*qemuFiles, error)) (*qemuFiles, error) {
+	for _, qemu := range hostQEMUs {
 		if files, err := ofQEMU(qemu); files != nil || err != nil {
 			return files, err
 		}
 	}
-	where := ""
-	if dir != "" {
-		where = dir + " and "
+	return nil, fmt.Errorf("no QEMU: looked in %s%s; install it (Debian: qemu-system-x86), or name a tree that holds one with --hermit-env", where, strings.Join(hostQEMUs[:], ", "))
+}
+
+// from says whose files QEMU runs from, and why not others.
+func (q *qemuFiles) from() string {
+	switch {
+	case len(q.image) > 0:
+		return "the image"
+	case q.root == packagedTree:
+		return "the tree " + q.root + " of the package runh-qemu, before any QEMU of the host: " + q.built
+	case q.built != "":
+		return "the tree " + q.root + ": " + q.built
+	case q.root != "":
+		return "the tree " + q.root
+	case q.passed != "":
+		return "the host's files, mounted one by one: " + q.passed
 	}
-	return nil, fmt.Errorf("no QEMU: looked in %s%s; install it (Debian: qemu-system-x86), or name a tree that holds one with --hermit-env", where, strings.Join(names, ", "))
+	return "the host's files, mounted one by one"
+}
+
+// machines are those that QEMU can be expected to have.
+func (q *qemuFiles) machines() []string {
+	if strings.HasSuffix(q.QEMU, microvmOnly) {
+		return []string{"microvm"}
+	}
+	return []string{"microvm", "pc", "q35"}
 }
 
 // filesFor are the files that vm's machine needs.
 func (q *qemuFiles) filesFor(vm *vmConfig) ([]qemuFile, error) {
 	machine := vm.Machine
+	if !slices.Contains(q.machines(), machine) {
+		return nil, fmt.Errorf("QEMU %s has no machine %s, only microvm: install the whole QEMU (Debian: qemu-system-x86)", q.QEMU, machine)
+	}
 	if machine == "q35" {
 		machine = "pc"
 	}
@@ -111,7 +166,7 @@ func treeQEMUFiles(dir string) (*qemuFiles, error) {
 		return nil, nil // a directory that is not there holds no QEMU
 	}
 	defer unix.Close(root)
-	qemu := &qemuFiles{root: dir}
+	qemu := &qemuFiles{root: dir, built: readStamp(dir).built()}
 	if qemu.QEMU, err = qemuIn(root); err != nil || qemu.QEMU == "" {
 		if err != nil {
 			err = fmt.Errorf("hermit environment %s: %w", dir, err)
@@ -143,7 +198,7 @@ var programDirs = [...]string{"bin", "etc", "lib", "lib32", "lib64", "opt", "sbi
 
 // qemuIn finds a QEMU in a tree, "" for none.
 func qemuIn(root int) (string, error) {
-	for _, p := range [...]string{"/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64", "/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm"} {
+	for _, p := range [...]string{"/usr/bin/qemu-system-x86_64", "/usr/local/bin/qemu-system-x86_64", "/bin/qemu-system-x86_64", "/usr/libexec/qemu-kvm", "/usr/bin/qemu-system-x86_64" + microvmOnly} {
 		if f, st, err := openInRoot(root, p); err == nil {
 			f.Close()
 			if st.Mode&0o111 == 0 {
@@ -239,7 +294,7 @@ func hostQEMUFiles(qemu string) (files *qemuFiles, complete bool, err error) {
 		{"pvh.bin", "pc", false},
 	} {
 		found := slices.ContainsFunc(dirs, func(d string) bool { return add(filepath.Join(d, fw.name), fw.purpose) })
-		complete = complete && (found || !fw.must)
+		complete = complete && (found || !fw.must || !slices.Contains(files.machines(), fw.purpose))
 	}
 	return files, complete, nil
 }

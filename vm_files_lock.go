@@ -39,14 +39,14 @@ func lockTree(dir string, how int) (fd int, err error) {
 }
 
 // staleTree says whether a tree is ours and its QEMU on the host is another by now. One that is gone from
-// the host is no reason: the tree is what keeps it.
+// the host is no reason: the tree is what keeps it. One of make qemu has none there.
 func staleTree(dir string) (qemu string, stale bool) {
 	stamp := readStamp(dir)
 	if stamp == nil {
 		return "", false
 	}
 	var st unix.Stat_t
-	return stamp.qemu, unix.Stat(stamp.qemu, &st) == nil && qemuKey(stamp.qemu, &st) != stamp.key
+	return stamp.qemu, stamp.built() == "" && unix.Stat(stamp.qemu, &st) == nil && qemuKey(stamp.qemu, &st) != stamp.key
 }
 
 // useTree is the tree in dir, locked until its QEMU runs; nil if there is none.
@@ -95,8 +95,21 @@ func rebuildTree(stateRoot, dir, qemu string) error {
 	if err != nil {
 		return err
 	}
-	_, err = replaceTree(dir, files, stamp)
+	of, err := stampOf(files)
+	if err != nil {
+		return err
+	}
+	_, err = replaceTree(dir, files, of, stamp)
 	return err
+}
+
+// stampOf is the head of a stamp for a copy of the host's QEMU.
+func stampOf(files *qemuFiles) (*treeStamp, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(files.QEMU, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: files.QEMU, Err: err}
+	}
+	return &treeStamp{qemu: files.QEMU, key: qemuKey(files.QEMU, &st)}, nil
 }
 
 func (q *qemuFiles) unlock() {
@@ -108,8 +121,8 @@ func (q *qemuFiles) unlock() {
 
 // replaceTree makes a tree of env's files. It appears at its place as a whole,
 // or not at all, and has all that the operator has put into the one before it.
-// stamp is that one's, nil if nothing is there.
-func replaceTree(dir string, qemu *qemuFiles, stamp *treeStamp) (total int64, err error) {
+// stamp is that one's, nil if nothing is there; of is the head of the new one's.
+func replaceTree(dir string, qemu *qemuFiles, of, stamp *treeStamp) (total int64, err error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return 0, err
 	}
@@ -133,11 +146,7 @@ func replaceTree(dir string, qemu *qemuFiles, stamp *treeStamp) (total int64, er
 		}
 		total += n
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(qemu.QEMU, &st); err != nil {
-		return 0, &os.PathError{Op: "stat", Path: qemu.QEMU, Err: err}
-	}
-	if err := writeStamp(tmp, qemu.QEMU, qemuKey(qemu.QEMU, &st)); err != nil {
+	if err := writeStamp(tmp, of.qemu, of.key); err != nil {
 		return 0, err
 	}
 	if stamp == nil {

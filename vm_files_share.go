@@ -37,6 +37,15 @@ func (e *shareFiles) String() string {
 	return e.Path + ", the older one in C"
 }
 
+// virtiofsd is the one that guests get: a tree of make qemu and an image bring QEMU and nothing else. The host's is
+// looked for when it is asked for.
+func (q *qemuFiles) virtiofsd() *shareFiles {
+	if q.Virtiofsd == nil && (q.built != "" || len(q.image) > 0) {
+		q.Virtiofsd = hostVirtiofsd()
+	}
+	return q.Virtiofsd
+}
+
 // allFiles are QEMU's and virtiofsd's.
 func (q *qemuFiles) allFiles() []qemuFile {
 	all := slices.Clone(q.Files)

@@ -3,7 +3,8 @@
 //
 // Contract: the stamp lists each file as runh wrote it. A file that is not listed, or is no longer as it was
 // written, is the operator's: a newer tree takes it over, the same inode under the same name, and no removal
-// reaches it. A directory without a stamp is the operator's as a whole.
+// reaches it. A directory without a stamp is the operator's as a whole. make qemu stamps its trees, too
+// (testdata/qemu/build.sh).
 
 package main
 
@@ -19,7 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// treeStampName in a tree has the path of the QEMU that it was built of, that QEMU's key, and a line for each file.
+// treeStampName in a tree has the path of the QEMU that it was built of, that QEMU's key, and a line for each file. A tree of
+// make qemu has "qemu VERSION" and the program's SHA-256 in their place.
 const treeStampName = ".runh-env"
 
 // stampMax bounds a stamp; a tree of two hundred libraries has one of 20 kB.
@@ -47,6 +49,34 @@ func readStamp(dir string) *treeStamp {
 		s.files[path] = mark
 	}
 	return s
+}
+
+// built is the QEMU that make qemu built the tree of, "" for any other tree.
+func (s *treeStamp) built() string {
+	if s == nil || filepath.IsAbs(s.qemu) {
+		return ""
+	}
+	return s.qemu
+}
+
+// wholeTree is the environment in a tree of make qemu, and its stamp, if all files are as they were built.
+func wholeTree(dir string) (*qemuFiles, *treeStamp, error) {
+	stamp := readStamp(dir)
+	if stamp.built() == "" {
+		return nil, nil, fmt.Errorf("%s is no tree of make qemu: it has no such stamp (%s)", dir, treeStampName)
+	}
+	for path, mark := range stamp.files {
+		if info, err := os.Lstat(filepath.Join(dir, path)); err != nil {
+			return nil, nil, fmt.Errorf("%s is not whole: %w", dir, err)
+		} else if fileMark(info) != mark {
+			return nil, nil, fmt.Errorf("%s is not as it was built: %s has another mode, size or time (cp -a keeps them)", dir, path)
+		}
+	}
+	qemu, err := treeQEMUFiles(dir)
+	if err == nil && qemu == nil {
+		err = fmt.Errorf("%s has no QEMU", dir)
+	}
+	return qemu, stamp, err
 }
 
 // writeStamp lists what is in the tree.

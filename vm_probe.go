@@ -33,16 +33,24 @@ const (
 	probeLimit  = 10 * time.Second
 )
 
-// tryVM makes vm's machine with that QEMU and ends it.
-func tryVM(qemu *qemuFiles, vm *vmConfig) error {
-	_, err := makeVM(qemu, vm)
+// tryMachine makes a machine with the environment's QEMU and ends it.
+func tryMachine(qemu *qemuFiles, machine string) error {
+	vm := &vmConfig{Machine: machine, Accel: "tcg", CPU: defaultCPU("tcg")}
+	if strings.HasSuffix(qemu.QEMU, microvmOnly) {
+		vm.Accel = "qtest" // Debian's has KVM alone, which is not everywhere
+	}
+	_, err := qemu.filesFor(vm)
+	if err == nil {
+		_, err = makeVM(qemu, vm)
+	}
 	return err
 }
 
-// makeVM is tryVM, and says in QEMU's words which features the machine's CPU lacks of those that were asked for.
+// makeVM makes vm's machine and ends it. lacks says in QEMU's words which features the machine's CPU lacks of those that were
+// asked for.
 func makeVM(qemu *qemuFiles, vm *vmConfig) (lacks []string, err error) {
 	probe := &hostCommand{
-		path: qemu.QEMU, args: []string{"-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio"},
+		path: qemu.QEMU, args: []string{"-no-user-config", "-nodefaults", "-display", "none", "-M", vm.Machine, "-accel", vm.Accel, "-cpu", vm.CPU, "-m", "32", "-S", "-qmp", "stdio", "-device", "isa-debug-exit"},
 		env: []string{"LC_ALL=C"}, root: qemu.root, limit: probeLimit,
 		stdin: `{"execute":"qmp_capabilities"}` + "\n" + `{"execute":"quit"}` + "\n",
 	}
@@ -51,6 +59,9 @@ func makeVM(qemu *qemuFiles, vm *vmConfig) (lacks []string, err error) {
 	}
 	if qemu.LibPath != "" {
 		probe.env = append(probe.env, "LD_LIBRARY_PATH="+qemu.LibPath)
+	}
+	if qemu.built != "" { // static, and finds its firmware beside it; and it sees /dev/kvm
+		probe.path, probe.root = filepath.Join(qemu.root, qemu.QEMU), ""
 	}
 	r, err := probe.run()
 	switch {

@@ -126,7 +126,7 @@ func TestKVMLadderLacks(t *testing.T) {
 func TestTryVM(t *testing.T) {
 	qemu := needQEMU(t)
 	for _, machine := range []string{"microvm", "pc", "q35"} {
-		if err := tryVM(qemu, &vmConfig{Machine: machine, Accel: "tcg", CPU: "max"}); err != nil {
+		if _, err := makeVM(qemu, &vmConfig{Machine: machine, Accel: "tcg", CPU: "max"}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -137,7 +137,7 @@ func TestTryVM(t *testing.T) {
 			t.Errorf("%s lacks %q, %v; want %q", cpu, lacks, err, want)
 		}
 	}
-	if err := tryVM(qemu, &vmConfig{Machine: "pc", Accel: "tcg", CPU: "nosuch"}); err == nil || !strings.Contains(err.Error(), "nosuch") {
+	if _, err := makeVM(qemu, &vmConfig{Machine: "pc", Accel: "tcg", CPU: "nosuch"}); err == nil || !strings.Contains(err.Error(), "nosuch") {
 		t.Error(err)
 	}
 }

@@ -6,25 +6,8 @@ packages="gcc libc6-dev make ca-certificates curl jq iproute2 iptables nftables 
 	busybox-static qemu-system-x86 docker.io containerd containernetworking-plugins runc crun podman conmon uidmap criu bats gawk libseccomp-dev libcap-ng-dev pkg-config zsh fish systemd dbus apparmor"
 # For testdata/hermit. Debian 12's package cargo is too old for today's crates.
 command -v cargo >/dev/null || packages="$packages cargo-web"
-missing=
-for p in $packages; do
-	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"
-done
-
-if [ -n "$missing" ]; then
-	[ "$(id -u)" = 0 ] || { echo "make deps: needs root to install:$missing" >&2; exit 1; }
-	export DEBIAN_FRONTEND=noninteractive
-	# A policy that starts no service: the tests start daemons of their own and nobody else's.
-	policy=/usr/sbin/policy-rc.d
-	if [ ! -e $policy ]; then
-		printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
-		trap 'rm -f $policy' EXIT
-	fi
-	apt-get update -qq
-	# shellcheck disable=SC2086 # a list of words
-	apt-get install -y -qq --no-install-recommends $missing >/dev/null
-	echo "make deps: installed$missing"
-fi
+# shellcheck disable=SC2086 # a list of words
+sh testdata/apt.sh $packages
 
 sh testdata/vm/kernel.sh
 
