@@ -196,7 +196,7 @@ func TestHermitOtherEnvironments(t *testing.T) {
 		{"virtiofsd in Rust", own, files},
 		{
 			"make qemu", rtQEMUTree(t),
-			"^TestHermit(Run|ExitCodes|Arguments|Output|Binary|Stdin|Signals|Lifecycle|Pause|PowerButton|MemoryLimit|LoaderVersions|Jail|Breakout)|^TestNetwork(Ports|Restart|User)|^TestCheckpoint(Counter|Time)|^TestTemplate(Key|Time)|^TestShare(Rootfs|Volumes)",
+			"^TestHermit(Run|ExitCodes|Arguments|Output|Binary|Stdin|Signals|Lifecycle|PowerButton|MemoryLimit|LoaderVersions|Jail|Breakout)|^TestNetwork(Ports|Restart|User)|^TestCheckpoint(Counter|Time)|^TestTemplate(Key|Time)|^TestShare(Rootfs|Volumes)",
 		},
 		{
 			"Debian testing", filepath.Dir(filepath.Dir(filepath.Dir(realHermit(t, "testing/usr/bin/qemu-system-x86_64")))),
