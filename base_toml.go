@@ -1,10 +1,10 @@
 // TOML: runh's own configuration, and those of containerd and CRI-O, which
-// `runh install` edits. The parser is go-toml's; its decoder, which would bring
-// encoding/json, is not linked. What a document means is put together here.
+// `runh install` edits. The parser is go-toml's. Its decoder, which would bring
+// encoding/json, is not linked: this file makes tables of what the parser reads.
 //
-// Contract: a table that is defined twice, a key that is given twice, and what is
-// added to an inline table from outside are errors, with the line. Dates and times
-// are their own texts.
+// Contract: it refuses what go-toml's decoder refuses, with the line (FuzzReadTOML
+// compares the two). No table or key is defined twice, and nothing is added to a
+// value from outside. A date or time is its own text, which nothing looks into.
 
 package main
 
@@ -17,23 +17,36 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-type tomlTable = map[string]any
+// tomlNode is a table while the document is read. Its keys hold a *tomlNode, a
+// []*tomlNode (an array of tables) or a value.
+type tomlNode struct {
+	keys map[string]any
+	from tomlOrigin
+}
 
-// tomlInline is a table in braces, until all is read: nothing is added to it.
-type tomlInline tomlTable
+// tomlOrigin decides who may add to a table.
+type tomlOrigin int
+
+const (
+	tomlPath   tomlOrigin = iota // a header names a table below it; a header of its own may follow
+	tomlHeader                   // it has had its header
+	tomlDotted                   // dotted keys have made it, and only they add to it
+	tomlInline                   // in braces: it is whole
+)
+
+func newTOMLNode(from tomlOrigin) *tomlNode { return &tomlNode{map[string]any{}, from} }
 
 // tomlReader reads one document.
 type tomlReader struct {
 	parser  unstable.Parser
-	root    tomlTable
-	current tomlTable       // of the last header
-	headers map[string]bool // tables that have had theirs
+	root    *tomlNode
+	current *tomlNode // of the last header
 }
 
 // readTOML reads a document: values are strings, bools, int64, float64, []any and
-// tables.
-func readTOML(data []byte) (tomlTable, error) {
-	r := &tomlReader{root: tomlTable{}, headers: map[string]bool{}}
+// map[string]any.
+func readTOML(data []byte) (map[string]any, error) {
+	r := &tomlReader{root: newTOMLNode(tomlHeader)}
 	r.current = r.root
 	r.parser.Reset(data)
 	for r.parser.NextExpression() {
@@ -47,18 +60,34 @@ func readTOML(data []byte) (tomlTable, error) {
 	if errors.As(err, &said) {
 		return nil, fmt.Errorf("line %d: toml: %s", r.parser.Shape(r.parser.Range(said.Highlight)).Start.Line, said.Message)
 	}
-	return plainTOML(r.root).(tomlTable), err
+	return r.root.plain(), err
 }
 
-// plainTOML makes ordinary tables of inline ones.
+// at adds the line of the expression's key.
+func (r *tomlReader) at(node *unstable.Node, err error) error {
+	keys := node.Key()
+	keys.Next()
+	return fmt.Errorf("line %d: toml: %w", r.parser.Shape(keys.Node().Raw).Start.Line, err)
+}
+
+// plain is the table without its origins.
+func (t *tomlNode) plain() map[string]any {
+	for key, v := range t.keys {
+		t.keys[key] = plainTOML(v)
+	}
+	return t.keys
+}
+
 func plainTOML(v any) any {
 	switch v := v.(type) {
-	case tomlInline:
-		return plainTOML(tomlTable(v))
-	case tomlTable:
-		for key := range v {
-			v[key] = plainTOML(v[key])
+	case *tomlNode:
+		return v.plain()
+	case []*tomlNode:
+		list := []any{}
+		for _, t := range v {
+			list = append(list, t.plain())
 		}
+		return list
 	case []any:
 		for i := range v {
 			v[i] = plainTOML(v[i])
@@ -67,94 +96,110 @@ func plainTOML(v any) any {
 	return v
 }
 
-// at adds the line.
-func (r *tomlReader) at(node *unstable.Node, err error) error {
-	keys := node.Key()
-	for keys.Next() {
-		return fmt.Errorf("line %d: toml: %w", r.parser.Shape(keys.Node().Raw).Start.Line, err)
-	}
-	return err
-}
-
-func (r *tomlReader) expression(node *unstable.Node) (err error) {
-	path := keysOf(node)
+func (r *tomlReader) expression(node *unstable.Node) error {
+	path := tomlKeys(node)
 	switch node.Kind {
 	case unstable.KeyValue:
 		return r.set(r.current, path, node.Value())
 	case unstable.Table:
-		name := strings.Join(path, "\x00")
-		if r.headers[name] {
-			return fmt.Errorf("table %s is there twice", strings.Join(path, "."))
-		}
-		r.headers[name] = true
-		r.current, err = r.walk(r.root, path)
+		return r.open(path)
 	case unstable.ArrayTable:
-		parent, err := r.walk(r.root, path[:len(path)-1])
-		if err != nil {
-			return err
-		}
-		last := path[len(path)-1]
-		list, isList := parent[last].([]any)
-		if parent[last] != nil && !isList {
-			return fmt.Errorf("%s is there twice", strings.Join(path, "."))
-		}
-		r.current = tomlTable{}
-		parent[last] = append(list, r.current)
-		r.headers = map[string]bool{} // what is below begins anew
+		return r.append(path)
 	}
-	return err
+	return nil
 }
 
-func keysOf(node *unstable.Node) (path []string) {
+func tomlKeys(node *unstable.Node) (path []string) {
 	for keys := node.Key(); keys.Next(); {
 		path = append(path, string(keys.Node().Data))
 	}
 	return path
 }
 
-// walk goes down to a table, and makes what is missing. Of an array it takes the
-// last table.
-func (r *tomlReader) walk(t tomlTable, path []string) (tomlTable, error) {
-	for i, key := range path {
-		switch next := t[key].(type) {
-		case nil:
-			made := tomlTable{}
-			t[key] = made
-			t = made
-		case tomlTable:
-			t = next
-		case []any:
-			last, ok := lastOf(next).(tomlTable)
-			if !ok {
-				return nil, fmt.Errorf("%s is no table", strings.Join(path[:i+1], "."))
-			}
-			t = last
-		default:
-			return nil, fmt.Errorf("%s is no table", strings.Join(path[:i+1], "."))
-		}
-	}
-	return t, nil
-}
-
-func lastOf(list []any) any {
-	if len(list) == 0 {
-		return nil
-	}
-	return list[len(list)-1]
-}
-
-func (r *tomlReader) set(t tomlTable, path []string, node *unstable.Node) error {
-	t, err := r.walk(t, path[:len(path)-1])
+// open is a header [PATH].
+func (r *tomlReader) open(path []string) error {
+	parent, last, err := r.above(path)
 	if err != nil {
 		return err
 	}
-	key := path[len(path)-1]
-	if _, there := t[key]; there {
-		return fmt.Errorf("%s is there twice", strings.Join(path, "."))
+	switch t := parent.keys[last].(type) {
+	case nil:
+		r.current = newTOMLNode(tomlHeader)
+		parent.keys[last] = r.current
+		return nil
+	case *tomlNode:
+		if t.from == tomlPath {
+			t.from, r.current = tomlHeader, t
+			return nil
+		}
+		return fmt.Errorf("table %w", twice(path))
 	}
-	t[key], err = r.value(node)
+	return noTable(path)
+}
+
+// append is a header [[PATH]].
+func (r *tomlReader) append(path []string) error {
+	parent, last, err := r.above(path)
+	if err != nil {
+		return err
+	}
+	list, isList := parent.keys[last].([]*tomlNode)
+	if parent.keys[last] != nil && !isList {
+		return twice(path)
+	}
+	r.current = newTOMLNode(tomlHeader)
+	parent.keys[last] = append(list, r.current)
+	return nil
+}
+
+// above goes down to the table that holds the last key of a header. It makes
+// tables on the way; of an array it takes the last one.
+func (r *tomlReader) above(path []string) (t *tomlNode, last string, err error) {
+	t = r.root
+	for i, key := range path[:len(path)-1] {
+		switch next := t.keys[key].(type) {
+		case nil:
+			made := newTOMLNode(tomlPath)
+			t.keys[key], t = made, made
+			continue
+		case *tomlNode:
+			if next.from != tomlInline {
+				t = next
+				continue
+			}
+		case []*tomlNode:
+			t = next[len(next)-1]
+			continue
+		}
+		return nil, "", noTable(path[:i+1])
+	}
+	return t, path[len(path)-1], nil
+}
+
+// set gives a table a key, which may have dots.
+func (r *tomlReader) set(t *tomlNode, path []string, node *unstable.Node) (err error) {
+	last := len(path) - 1
+	for i, key := range path[:last] {
+		next, isTable := t.keys[key].(*tomlNode)
+		switch {
+		case t.keys[key] == nil:
+			next = newTOMLNode(tomlDotted)
+			t.keys[key] = next
+		case !isTable || next.from != tomlDotted:
+			return fmt.Errorf("%w that dotted keys add to", noTable(path[:i+1]))
+		}
+		t = next
+	}
+	if t.keys[path[last]] != nil {
+		return twice(path)
+	}
+	t.keys[path[last]], err = r.value(node)
 	return err
 }
+
+func twice(path []string) error { return fmt.Errorf("%s is there twice", strings.Join(path, ".")) }
+
+func noTable(path []string) error { return fmt.Errorf("%s is no table", strings.Join(path, ".")) }
 
 func (r *tomlReader) value(node *unstable.Node) (any, error) {
 	text := string(node.Data)
@@ -176,13 +221,13 @@ func (r *tomlReader) value(node *unstable.Node) (any, error) {
 		}
 		return list, nil
 	case unstable.InlineTable:
-		t := tomlTable{}
+		t := newTOMLNode(tomlInline)
 		for children := node.Children(); children.Next(); {
-			if err := r.set(t, keysOf(children.Node()), children.Node().Value()); err != nil {
+			if err := r.set(t, tomlKeys(children.Node()), children.Node().Value()); err != nil {
 				return nil, err
 			}
 		}
-		return tomlInline(t), nil
+		return t, nil
 	}
 	return text, nil // a string, or a date
 }
