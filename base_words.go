@@ -30,13 +30,14 @@ func oneOf(flag, value string, allowed ...string) error {
 
 func hasNUL(s string) bool { return strings.IndexByte(s, 0) >= 0 }
 
-// parseNumbers reads a list of numbers and ranges such as "0-3,7", as the kernel
-// does: blanks and extra commas say nothing. most is the largest that is allowed.
+// parseNumbers reads a list of numbers and ranges such as "0-3,7". An empty list has
+// none. most is the largest that is allowed.
 func parseNumbers(list string, most uint16) (numbers []uint16, err error) {
+	if strings.TrimSpace(list) == "" {
+		return nil, nil
+	}
 	for part := range strings.SplitSeq(list, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
-		}
+		part = strings.TrimSpace(part)
 		low, high, isRange := strings.Cut(part, "-")
 		if !isRange {
 			high = low

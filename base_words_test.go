@@ -17,7 +17,8 @@ func TestParseNumbers(t *testing.T) {
 		{"", nil, ""},
 		{"\n", nil, ""},
 		{"0-3,7\n", []uint16{0, 1, 2, 3, 7}, ""},
-		{" 1 ,, 5-5 ", []uint16{1, 5}, ""},
+		{" 1 , 5-5 ", []uint16{1, 5}, ""},
+		{"0,,1", nil, `"" is neither a number nor a range`},
 		{"99", []uint16{99}, ""},
 		{"100", nil, "100 is more than 99"},
 		{"0-4294967296", nil, `"0-4294967296" is neither a number nor a range`},
@@ -35,7 +36,7 @@ func TestParseNumbers(t *testing.T) {
 	if got := bitMask([]uint16{0, 2, 3, 64}); !reflect.DeepEqual(got, []uint64{13, 1}) {
 		t.Errorf("bitMask: %v", got)
 	}
-	if got, err := cpusetMask("0,2-3,9"); err != nil || !reflect.DeepEqual(got, []byte{13, 2}) {
+	if got, err := cpusetMask("0,, 2-3,9,"); err != nil || !reflect.DeepEqual(got, []byte{13, 2}) {
 		t.Errorf("cpusetMask: %v, %v", got, err)
 	}
 	if _, err := cpusetMask(" "); err == nil {

@@ -160,6 +160,6 @@ func roundUp(quota, period int64) int64 {
 
 // countCPUs counts a cpuset; 0 for none. The kernel decides whether it is one at all, when the cgroup is made.
 func countCPUs(set string) int {
-	cpus, _ := parseNumbers(set, maxCPUs-1) // the kernel's own words
+	cpus, _ := parseNumbers(set, math.MaxUint16) // the kernel's own words
 	return len(cpus)
 }

@@ -146,7 +146,8 @@ func unifiedProperties(unified map[string]string, version int) ([]unitProperty, 
 
 // cpusetMask makes of "0,2-3" the bits 1, 4 and 8, lowest byte first.
 func cpusetMask(list string) (mask []byte, err error) {
-	numbers, err := parseNumbers(list, maxCPUs-1)
+	named := slices.DeleteFunc(strings.Split(list, ","), func(part string) bool { return strings.TrimSpace(part) == "" }) // as the kernel takes it
+	numbers, err := parseNumbers(strings.Join(named, ","), maxCPUs-1)
 	if err == nil && len(numbers) == 0 {
 		err = errors.New("it names no number")
 	}

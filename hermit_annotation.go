@@ -45,7 +45,7 @@ func ownAnnotations(all map[string]string) (own map[string]annotation, others []
 		}
 		setting, container, specific := strings.Cut(setting, ".")
 		switch {
-		case !slices.Contains(annotationNames(), setting):
+		case !isAnnotation(setting):
 			return nil, nil, fmt.Errorf("annotation %s is unknown%s: allowed are %s and one of %s", key, didYouMean(setting, annotationNames(), annotationPrefix), annotationPrefix, strings.Join(annotationNames(), ", "))
 		case specific && container == "":
 			return nil, nil, fmt.Errorf("annotation %s ends with a dot: the name of a container must follow", key)

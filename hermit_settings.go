@@ -3,9 +3,9 @@
 // docs/config.toml say of it (hermit_settings_test.go writes both).
 //
 // Contract: no setting is ever ignored. An unknown key or annotation, or a value out of
-// range, is an error that names the key, the value and what is allowed. A setting
-// without "own" is the operator's alone. hermit_config.go reads the file, hermit_annotation.go says
-// which annotations are a container's.
+// range, is an error that names the key, the value and the allowed ones. A setting
+// without "own" is the operator's alone. hermit_config.go reads the file, and
+// hermit_annotation.go says which annotations are a container's.
 
 package main
 
@@ -207,6 +207,12 @@ func findSetting(name string) *setting {
 	return nil
 }
 
+// isAnnotation: can a container ask for it?
+func isAnnotation(name string) bool {
+	t := findSetting(name)
+	return t != nil && t.own != nil
+}
+
 // allows is nil for a text that is allowed. "" is no choice of a word.
 func (t *setting) allows(name, v string) error {
 	switch {
@@ -247,12 +253,14 @@ func (c *hermitConfig) set(key string, v any) error {
 		names := []string{}
 		for _, one := range list {
 			name, _ := one.(string)
-			if !slices.Contains(annotationNames(), name) {
+			if !isAnnotation(name) {
 				return fmt.Errorf("%s has %v: allowed are %s", key, one, strings.Join(annotationNames(), ", "))
 			}
 			names = append(names, name)
 		}
 		*to, allowed = &names, "is a list of strings"
+	default:
+		panic(fmt.Sprintf("BUG: the setting %s goes to a %T", key, to))
 	}
 	if !fits {
 		return fmt.Errorf("%s is %v: allowed %s", key, v, allowed)
@@ -275,6 +283,8 @@ func (s *hermitSettings) set(setting, name, v string, c *hermitConfig) (err erro
 		*to, err = parsePorts(name, v)
 	case func(name, v string) error:
 		err = to(name, v)
+	default:
+		panic(fmt.Sprintf("BUG: the setting %s goes to a %T", setting, to))
 	}
 	if err == nil && t.and != nil {
 		err = t.and(s, c, name, v)
