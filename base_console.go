@@ -4,6 +4,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,6 +60,17 @@ func sendFD(signals *signals, what, path, name string, fd int) error {
 	}
 	if err := unix.Sendmsg(s, []byte(name), unix.UnixRights(fd), nil, 0); err != nil {
 		return fmt.Errorf("%s %s: %w", what, path, os.NewSyscallError("sendmsg", err))
+	}
+	return nil
+}
+
+// checkConsole: a terminal needs somebody who has its other end.
+func checkConsole(terminal, detached bool, socket string) error {
+	switch {
+	case terminal && detached && socket == "":
+		return errors.New("cannot allocate tty if runh will detach without setting console socket")
+	case socket != "" && !(terminal && detached):
+		return errors.New("cannot use console socket if runh will not detach or allocate tty")
 	}
 	return nil
 }

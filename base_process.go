@@ -184,16 +184,27 @@ func memoryFile(name string, content []byte) (int, error) {
 	return fd, nil
 }
 
-// lastWords is the end of what a hook printed, for an error message.
+// noteLength is as much of a program's output as an error message has.
+const noteLength = 1024
+
+// outputNote is the end of a program's output, for an error message.
+func outputNote(output []byte) string {
+	if len(output) == 0 {
+		return ""
+	}
+	return ", output: " + strings.TrimSpace(string(output[max(0, len(output)-noteLength):]))
+}
+
+// lastWords is that note of a hook's output, which can be without end.
 func lastWords(out int) string {
 	size, err := unix.Seek(out, 0, 2)
 	if err != nil || size == 0 {
 		return ""
 	}
-	buf := make([]byte, min(size, 1024))
+	buf := make([]byte, min(size, noteLength))
 	n, err := unix.Pread(out, buf, size-int64(len(buf)))
 	if err != nil {
 		return ""
 	}
-	return ", output: " + strings.TrimSpace(string(buf[:n]))
+	return outputNote(buf[:n])
 }

@@ -2,9 +2,9 @@
 // dynamic linker, a QEMU that is asked something.
 //
 // Contract: such a program has exactly the descriptors 0, 1 and 2, of which the last
-// two are files in memory, so nobody need read them while it runs. One that takes
-// longer than its limit is killed with all that it has started. Programs that runh
-// talks with are none of these: criu (save_criu), hooks and QEMU itself.
+// two are files in memory, so nobody need read them while it runs. A limit, and a
+// signal that cancels the command, kill it with all that it has started. runh talks
+// with criu, with hooks and with a guest's QEMU, so they are started elsewhere.
 
 package main
 
@@ -27,6 +27,8 @@ type hostCommand struct {
 	stdin string        // at most what a pipe holds
 	root  string        // its root directory, "" is ours
 	limit time.Duration // 0: none
+
+	signals *signals // those that end it; nil: it is in our process group, and gets them itself
 }
 
 // hostResult is how it ended.
@@ -61,7 +63,7 @@ func (h *hostCommand) run() (*hostResult, error) {
 		return nil, err
 	}
 	defer unix.Close(complaint)
-	attr := &syscall.ProcAttr{Env: h.env, Files: []uintptr{uintptr(in[0]), uintptr(out), uintptr(complaint)}, Sys: &syscall.SysProcAttr{Setsid: true, Chroot: h.root}}
+	attr := &syscall.ProcAttr{Env: h.env, Files: []uintptr{uintptr(in[0]), uintptr(out), uintptr(complaint)}, Sys: &syscall.SysProcAttr{Setsid: h.limit > 0 || h.signals != nil, Chroot: h.root}}
 	if h.env == nil {
 		attr.Env = os.Environ()
 	}
@@ -72,36 +74,28 @@ func (h *hostCommand) run() (*hostResult, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", h.path, err)
 	}
-	if h.limit > 0 && !exits(pid, h.limit) {
+	var deadline time.Time
+	if h.limit > 0 {
+		deadline = time.Now().Add(h.limit)
+	}
+	ended, err := h.signals.awaitEnd(deadline, pid)
+	if !ended {
 		unix.Kill(-pid, unix.SIGKILL)
 	}
 	r := &hostResult{command: h, status: reapChild(pid)}
-	if r.out, err = readWhole(out); err == nil {
-		r.complaint, err = readWhole(complaint)
+	if err == nil {
+		r.out, err = readFile(fmt.Sprintf("/proc/self/fd/%d", out), maxHostOutput)
+	}
+	if err == nil {
+		r.complaint, err = readFile(fmt.Sprintf("/proc/self/fd/%d", complaint), maxHostOutput)
 	}
 	return r, err
-}
-
-func readWhole(fd int) ([]byte, error) {
-	size, err := unix.Seek(fd, 0, 2)
-	if err != nil {
-		return nil, os.NewSyscallError("seek", err)
-	}
-	if size > maxHostOutput {
-		return nil, fmt.Errorf("it has printed %d bytes: allowed are %d", size, maxHostOutput)
-	}
-	b := make([]byte, size)
-	n, err := unix.Pread(fd, b, 0)
-	return b[:max(n, 0)], os.NewSyscallError("read", err)
 }
 
 // failed is nil for one that ended with 0.
 func (r *hostResult) failed() error {
 	what := strings.Join(append([]string{r.command.path}, r.command.args...), " ")
-	words := ""
-	if said := strings.TrimSpace(string(r.complaint) + string(r.out)); said != "" {
-		words = ", output: " + said[max(0, len(said)-1024):]
-	}
+	words := outputNote(append(r.complaint[:len(r.complaint):len(r.complaint)], r.out...))
 	switch {
 	case r.status.Signaled():
 		return fmt.Errorf("%s: killed by signal %d%s", what, r.status.Signal(), words)

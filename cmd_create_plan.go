@@ -7,7 +7,6 @@
 package main
 
 import (
-	"errors"
 	"path/filepath"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -96,14 +95,6 @@ func (c *createPlan) readBundle() error {
 	return nil
 }
 
-// checkTerminal: a terminal needs somebody who has its other end.
 func (c *createPlan) checkTerminal(detached bool) error {
-	terminal := c.spec.Process.Terminal
-	switch {
-	case terminal && detached && c.opts.consoleSocket == "":
-		return errors.New("cannot allocate tty if runh will detach without setting console socket")
-	case c.opts.consoleSocket != "" && !(terminal && detached):
-		return errors.New("cannot use console socket if runh will not detach or allocate tty")
-	}
-	return nil
+	return checkConsole(c.spec.Process.Terminal, detached, c.opts.consoleSocket)
 }

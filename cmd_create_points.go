@@ -19,14 +19,16 @@ func (c *creation) runSetup() error {
 	p := c.plan.init
 	if err := c.session.drive(handlers{
 		syncOutside: func(int) error { return c.enterLate() },
-		syncUser:    func(int) error { return writeIDMaps(c.child(), p.linux.UIDMappings, p.linux.GIDMappings) },
+		syncUser: func(int) error {
+			return writeIDMaps(c.child(), p.linux.UIDMappings, p.linux.GIDMappings, c.container.signals)
+		},
 		syncTime:    func(int) error { return writeTimeOffsets(c.child(), p.linux.TimeOffsets) },
 		syncNetwork: func(int) error { return c.moveDevices() },
 		syncCovered: func(mount int) error { return c.compiler.takeCovered(&p.mounts[mount], c.session.take()) },
 		syncIDMap:   func(mount int) error { return c.mapIDs(&p.mounts[mount]) },
 		syncCopyUp:  func(mount int) error { return c.copyUp(&p.mounts[mount]) },
 		syncTree:    func(mount int) error { return c.sendTree(&p.mounts[mount]) },
-		syncConsole: func(int) error { return c.takeMaster() },
+		syncConsole: func(int) (err error) { c.master, err = c.session.takeMaster(c.plan.opts.consoleSocket); return err },
 	}, syncMounted); err != nil {
 		return c.explain(err)
 	}
@@ -56,15 +58,6 @@ func (c *creation) sendTree(m *mountRequest) error {
 	}
 	defer unix.Close(tree)
 	return c.session.send([]int{tree})
-}
-
-// takeMaster takes the terminal's master that the init has sent.
-func (c *creation) takeMaster() error {
-	c.master = c.session.take()
-	if c.plan.opts.consoleSocket != "" {
-		return nil
-	}
-	return clearONLCR(c.master)
 }
 
 // enterLate moves the init into the cgroup after its fork, and makes of that

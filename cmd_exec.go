@@ -132,15 +132,8 @@ func (e *execution) begin(g *globals, c *container, spec *specs.Spec) (err error
 }
 
 func (e *execution) checkTerminal() error {
-	terminal := e.plan.process.Terminal || e.opts.tty
-	e.plan.process.Terminal = terminal
-	switch {
-	case terminal && e.opts.detach && e.opts.consoleSocket == "":
-		return errors.New("cannot allocate tty if runh will detach without setting console socket")
-	case e.opts.consoleSocket != "" && !(terminal && e.opts.detach):
-		return errors.New("cannot use console socket if runh will not detach or allocate tty")
-	}
-	return nil
+	e.plan.process.Terminal = e.plan.process.Terminal || e.opts.tty
+	return checkConsole(e.plan.process.Terminal, e.opts.detach, e.opts.consoleSocket)
 }
 
 // launch starts the process and returns when its execve has happened.
@@ -234,7 +227,7 @@ func (e *execution) accompany(c *container, group *cgroup) error {
 	s := e.session
 	if err := s.drive(handlers{
 		syncOutside: func(int) error { return e.enter(group) },
-		syncConsole: func(int) error { return e.takeMaster() },
+		syncConsole: func(int) (err error) { e.master, err = s.takeMaster(e.opts.consoleSocket); return err },
 	}, syncReady); err != nil {
 		return e.startError(err)
 	}
@@ -274,15 +267,6 @@ func (e *execution) enter(group *cgroup) error {
 		return err
 	}
 	return e.session.proceed()
-}
-
-// takeMaster takes the terminal's master that the process has sent.
-func (e *execution) takeMaster() error {
-	e.master = e.session.take()
-	if e.opts.consoleSocket != "" {
-		return nil
-	}
-	return clearONLCR(e.master)
 }
 
 // passListener brings the listener of the process's filter to the agent.

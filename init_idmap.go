@@ -18,7 +18,7 @@ import (
 // writeIDMaps gives a user namespace its maps. Who may not write them (an
 // ordinary user, for more than itself) lets newuidmap and newgidmap do it,
 // which read /etc/subuid and /etc/subgid.
-func writeIDMaps(pid int, uids, gids []specs.LinuxIDMapping) error {
+func writeIDMaps(pid int, uids, gids []specs.LinuxIDMapping, signals *signals) error {
 	privileged := os.Geteuid() == 0
 	if !privileged && onlySelf(gids, os.Getegid()) {
 		// user_namespaces(7): the condition for an unprivileged gid map.
@@ -50,7 +50,7 @@ func writeIDMaps(pid int, uids, gids []specs.LinuxIDMapping) error {
 				args = append(args, strconv.FormatUint(uint64(n), 10))
 			}
 		}
-		if err := runHelper(m.helper, args); err != nil {
+		if err := runHelper(m.helper, args, signals); err != nil {
 			return fmt.Errorf("%w (more than the own id needs ranges in %s)", err, m.ranges)
 		}
 	}
@@ -78,9 +78,9 @@ func writeProc(pid int, file, content string) error {
 
 // runHelper runs one of the set-uid programs of the host. They are looked for
 // where distributions put them, not along a PATH that may be empty.
-func runHelper(name string, args []string) error {
+func runHelper(name string, args []string, signals *signals) error {
 	for _, dir := range [...]string{"/usr/bin/", "/bin/", "/usr/local/bin/"} {
-		r, err := (&hostCommand{path: dir + name, args: args}).run()
+		r, err := (&hostCommand{path: dir + name, args: args, signals: signals}).run()
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}

@@ -193,7 +193,7 @@ func mapNamespace(facts *hostFacts, uids, gids []specs.LinuxIDMapping, signals *
 	if err := s.drive(handlers{}, syncUser); err != nil {
 		return -1, err
 	}
-	if err := writeIDMaps(s.pid, uids, gids); err != nil {
+	if err := writeIDMaps(s.pid, uids, gids, signals); err != nil {
 		return -1, err
 	}
 	return unix.Open(fmt.Sprintf("/proc/%d/ns/user", s.pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)

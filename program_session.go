@@ -259,6 +259,16 @@ func (s *session) take() int {
 	return fd
 }
 
+// takeMaster takes the master of the terminal that the process has sent. A console
+// socket, if there is one, gets it as it is.
+func (s *session) takeMaster(consoleSocket string) (master int, err error) {
+	master = s.take()
+	if consoleSocket == "" {
+		err = clearONLCR(master)
+	}
+	return master, err
+}
+
 // end kills the process. It can have forked since it was last heard of.
 func (s *session) end(limit time.Duration) {
 	s.follow()
@@ -308,7 +318,7 @@ func (s *session) startIn(b birth) error {
 	case group == nil:
 		return s.fork(b, &syscall.SysProcAttr{})
 	case s.program.sibling != 0: // its child is born there, or waits
-		s.program.wait(group.pending())
+		s.program.waitOutside(group.pending())
 		return s.fork(b, &syscall.SysProcAttr{})
 	case group.pending():
 		return s.startOutside(b)
@@ -332,7 +342,7 @@ func (s *session) startIn(b birth) error {
 
 // startOutside starts a process that waits at once until it has been moved in.
 func (s *session) startOutside(b birth) error {
-	s.program.wait(true)
+	s.program.waitOutside(true)
 	if err := s.fork(b, &syscall.SysProcAttr{}); err != nil {
 		return err
 	}
@@ -342,8 +352,8 @@ func (s *session) startOutside(b birth) error {
 	return s.proceed()
 }
 
-// wait has the process wait to be moved.
-func (p *program) wait(outside bool) {
+// waitOutside has the process wait to be moved, if it begins outside of its cgroup.
+func (p *program) waitOutside(outside bool) {
 	if outside {
 		p.view(p.outside, 8)[0] = 1
 	}

@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -133,6 +135,53 @@ func (u *ordinary) bundle(script string, edits ...func(*specs.Spec)) string {
 func subordinate(s *specs.Spec) {
 	s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: ordinaryUID, Size: 1}, {ContainerID: 1, HostID: 300000, Size: 65536}}
 	s.Linux.GIDMappings = s.Linux.UIDMappings
+}
+
+// A program of the host that hangs holds up no cancelled create, and ends with it.
+func TestRootlessHelperCancelled(t *testing.T) {
+	u := newOrdinary(t, "rootless:300000:65536\n")
+	u.onlyRunh("runc waits for the helper")
+	mark := u.home + "/mark"
+	script := u.dir + "/newuidmap"
+	u.must(os.WriteFile(script, []byte(fmt.Sprintf("#!/bin/sh\necho hangs >%s\nsleep 1000 &\nsleep 1000\n", mark)), 0o755))
+	if out, err := exec.Command("nsenter", "-t", fmt.Sprint(u.holder), "-m", "mount", "--bind", script, "/usr/bin/newuidmap").CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	cmd := u.cmd(u.bin, "run", "--bundle", u.bundle("echo ran", subordinate), "a")
+	out, err := newSink(t), newSink(t)
+	cmd.Stdout, cmd.Stderr = out.w, err.w
+	u.must(cmd.Start())
+	out.w.Close()
+	err.w.Close()
+	u.eventually("the helper hangs", func() bool { return rtReadOr(mark) != "" })
+	runh := u.running(u.bin)
+	hung := time.AfterFunc(20*time.Second, func() { syscall.Kill(runh, syscall.SIGKILL) })
+	u.must(syscall.Kill(runh, syscall.SIGTERM))
+	cmd.Wait()
+	if !hung.Stop() {
+		t.Error("it waited for the helper")
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 128+15 || !strings.Contains(err.all(rtLimit), "interrupted by signal 15") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, out.all(rtLimit), err.all(rtLimit))
+	}
+	u.eventually("the helper and its child are gone", func() bool {
+		return !slices.ContainsFunc(u.processes(), func(pid int) bool { return strings.Contains(rtReadOr(fmt.Sprintf("/proc/%d/cmdline", pid)), "sleep") })
+	})
+	if got := u.runh("list", "-q"); got.out != "" {
+		t.Errorf("left %q", got.out)
+	}
+}
+
+// running is the one process whose program this is.
+func (u *ordinary) running(program string) int {
+	u.Helper()
+	for _, pid := range u.processes() {
+		if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); exe == program {
+			return pid
+		}
+	}
+	u.Fatalf("%s does not run", program)
+	return 0
 }
 
 // What `runh spec --rootless` writes runs as it is.
