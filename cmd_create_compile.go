@@ -15,8 +15,8 @@ import (
 // list takes four bytes, and less than thirty operations.
 const largeConfig = 128 << 10
 
-// checkSize compiles the program of a large config once more, for nothing, before
-// anything is made.
+// checkSize finds a program that outgrows its memory before anything is made: it
+// compiles that of a large config and throws it away.
 func (c *createPlan) checkSize() error {
 	if len(c.raw) < largeConfig {
 		return nil

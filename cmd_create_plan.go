@@ -1,6 +1,6 @@
-// What create decides before it makes anything: from the command line, the bundle
-// and the host to a plan of the init. A guest is planned once the mounts are there
-// (cmd_create_guest.go), because they can hide its application, or bring it.
+// The decisions of create, before it makes anything: from the command line, the
+// bundle and the host to a plan of the init. A guest is planned once the mounts are
+// there (cmd_create_guest.go), because they can hide its application, or bring it.
 //
 // Contract: nothing is made here, and nothing changed. explain uses the same plan.
 

@@ -1,5 +1,5 @@
 // create, once the init runs: the parent meets it at the synchronisation points, does
-// what is the parent's to do there, and in the end lets it live alone.
+// its own part there, and in the end lets the init live alone.
 
 package main
 
@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
-	"sort"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -245,12 +246,7 @@ func (c *creation) moveDevices() error {
 		return c.explain(errInitDied)
 	}
 	c.onFailure(func() { unix.Close(ns) }) // it keeps the namespace, and what was moved, alive until then
-	var names []string
-	for name := range c.plan.spec.Linux.NetDevices {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(c.plan.spec.Linux.NetDevices)) {
 		inside := firstWord(c.plan.spec.Linux.NetDevices[name].Name, name)
 		became, err := moveDevice(0, ns, name, inside)
 		if err != nil {

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// creation is a create under way: what is decided, the program made of it, and
-// the process that runs the program. undo lists what has been made so far.
+// creation is a create under way: the plan, the program that is made of it, and the
+// process that runs the program. undo has a way back for each thing made so far.
 type creation struct {
 	plan      *createPlan
 	compiler  *initCompiler

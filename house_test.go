@@ -1,6 +1,6 @@
 // The house: the package is flat, so the prefix of a file's name is its folder, and
 // houseFloors is the order of the folders, from the kernel's side up. A file calls
-// what is on its own floor and what its row names, and nothing above it.
+// its own floor and those that its row names, and nothing above it.
 //
 // A use is a use wherever it stands: a function, method, type, constant, variable or
 // field that another file declares. Only the type of a struct's field is none: a

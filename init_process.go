@@ -27,8 +27,8 @@ type processPlan struct {
 	owned      bool // an ordinary user looks into a user namespace that he owns, see stayVisible
 }
 
-// processCompiler writes a process's operations. What it has besides the two is
-// what the next operations must know of earlier ones.
+// processCompiler writes a process's operations. Its other fields tell later
+// operations of earlier ones.
 type processCompiler struct {
 	*program
 	plan *processPlan

@@ -72,7 +72,7 @@ type program struct {
 	sibling addr // the pid of the child that has taken its place
 	cwd     addr // the name of its working directory
 
-	// What only a listing shows:
+	// For a listing:
 	listed   bool // the program never runs: no descriptor is opened for it
 	sections []programSection
 	labels   map[addr]string // words that the parent writes, by name

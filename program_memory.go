@@ -82,24 +82,24 @@ func (p *program) close() {
 	p.closeLent()
 }
 
-// inherit gives the process a descriptor and returns its number there. What says
-// what it is.
-func (p *program) inherit(fd int, what string) int {
-	p.begins = append(p.begins, descriptor{fd: fd, name: what})
+// inherit gives the process a descriptor and returns its number there. The name is
+// for a listing.
+func (p *program) inherit(fd int, name string) int {
+	p.begins = append(p.begins, descriptor{fd: fd, name: name})
 	return len(p.begins) - 1
 }
 
 // lend gives the process a descriptor that is opened for it alone and closed here
 // once it runs. A listing does without: it has the number and the name.
-func (p *program) lend(what string, open func() (int, error)) (int, error) {
+func (p *program) lend(name string, open func() (int, error)) (int, error) {
 	if p.listed {
-		return p.inherit(-1, what), nil
+		return p.inherit(-1, name), nil
 	}
 	fd, err := open()
 	if err != nil {
 		return 0, err
 	}
-	p.begins = append(p.begins, descriptor{fd, what, true})
+	p.begins = append(p.begins, descriptor{fd, name, true})
 	return len(p.begins) - 1, nil
 }
 
@@ -112,7 +112,7 @@ func (p *program) closeLent() {
 	}
 }
 
-// nameOf is what a listing calls a descriptor: its number, and what it is.
+// nameOf is a descriptor in a listing: its number and its name.
 func (p *program) nameOf(fd int) string { return fmt.Sprintf("%d<%s>", fd, p.begins[fd].name) }
 
 // slot stands in a listing for a text that is known only later.

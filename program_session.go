@@ -11,7 +11,7 @@
 // runtime costs a millisecond, needs megabytes inside the container's memory
 // limit, has threads (setns to a user namespace refuses those), and would show
 // the host's runh binary to the container as /proc/PID/exe (CVE-2019-5736).
-// What the container can see here is a sealed copy of nothing worth having.
+// The container sees a sealed copy of the interpreter here, and nothing worth having.
 //
 // Contract: the process dies with the thread that has started it, until its
 // program says otherwise, so that thread is locked. A wait ends early when a
@@ -83,8 +83,8 @@ func startSession(p *program, signals *signals, b birth) (*session, error) {
 	return s, err
 }
 
-// fork makes the process, and gives it its descriptors. What was lent to the
-// program is its alone from then on.
+// fork makes the process, and gives it its descriptors. Those that were lent are
+// the process's alone from then on.
 func (s *session) fork(b birth, sys *syscall.SysProcAttr) error {
 	image, err := stubImage()
 	if err != nil {
@@ -183,7 +183,7 @@ func (s *session) wait() (point syncPoint, mount int, err error) {
 		case err != nil:
 			return 0, 0, fmt.Errorf("%w: %w", errInitDied, err)
 		case len(msg) == 0:
-			return 0, 0, s.lastWords()
+			return 0, 0, s.ended()
 		case string(msg) == keeperReady && len(s.words) == 0:
 			return syncKeeper, 0, nil
 		case len(msg) < 16 && s.program != nil || bytes.IndexByte(msg[:min(8, len(msg))], 0) < 0:
@@ -214,9 +214,9 @@ func (s *session) reported(msg []byte) (point syncPoint, mount int, err error) {
 // maxWords is room for what a keeper says, of which the first line counts.
 const maxWords = 4096
 
-// lastWords is the error of a process that is gone: what the keeper has said, if
-// it has come so far.
-func (s *session) lastWords() error {
+// ended is the error of a process that is gone: the keeper's words, if it has come
+// so far as to say some.
+func (s *session) ended() error {
 	line, _, _ := bytes.Cut(bytes.TrimSpace(s.words), []byte("\n"))
 	if len(line) == 0 {
 		return errInitDied

@@ -2,9 +2,9 @@
 // them each may be ahead of the other. The program reports a point; at most of
 // them it then waits for the parent's answer.
 //
-// syncTable is what `explain --program` says of each, and how session.drive
-// answers. The parent's parts are in the tables of handlers: create.go's and
-// cmd_exec.go's above all.
+// syncTable tells `explain --program` what to say of each, and session.drive how to
+// answer. The parent's parts are in the tables of handlers: runSetup
+// (cmd_create_points.go) and accompany (cmd_exec.go) have the long ones.
 
 package main
 
@@ -29,7 +29,7 @@ const (
 	syncOutside
 	syncPoints // how many there are, and one
 
-	// What is no word of a program's:
+	// No program reports these:
 	syncKeeper // the keeper has QEMU in hand
 	syncEnd    // the connection has ended: by the execve, or by death
 )

@@ -1,5 +1,5 @@
 // The machine with KVM: TCG emulates a processor with AMD's SVM and nested paging, so that the machine's kernel has a /dev/kvm that
-// works. Guests run there as on a host of its users', on cgroup v2, with vhost-net and virtiofsd. What it is not: it has no VMX (Intel's)
+// works. Guests run there as on a host of its users', on cgroup v2, with vhost-net and virtiofsd. It has no VMX (Intel's)
 // and no invariant time stamp counter, and each exit of a guest costs a millisecond, so nothing that prints much runs in it.
 
 package main
